@@ -1,0 +1,62 @@
+"""What a search finds."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ledger.product import Product, column, group, scalar
+
+
+@dataclass(kw_only=True)
+class EventSet(Product):
+    """Events of a background (time slides) or of the zero lag, with the livetime behind them."""
+
+    product: ClassVar[str] = "events"
+    kind: str = scalar("", "background or zero-lag")
+    ifos: tuple[str, ...] = scalar("", "detectors")
+    threshold: float = scalar("", "least statistic of a stored event; -1e30 if all are kept")
+    statistic: np.ndarray = column("event", "", "detection statistic, larger is louder")
+    time: np.ndarray = column("event,ifo", "s", "GPS time of coalescence in each detector's data")
+    slide: np.ndarray = column("event", "", "index of the slide", "int32")
+    fold: np.ndarray = column("event", "", "fold of the experiment", "int16")
+    slide_shift: np.ndarray = column(
+        "slide,ifo", "s", "circular shift of each detector's analysed time"
+    )
+    slide_fold: np.ndarray = column("slide", "", "fold of the slide", "int16")
+    slide_livetime: np.ndarray = column("slide", "s", "analysed time of the slide")
+    detail: np.ndarray = column("detail", "", "index of an event shown in detail", "int32")
+    detail_rate: float = scalar("Hz", "samples per second of the whitened strain")
+    detail_score_rate: float = scalar("Hz", "scores per second of the score series")
+    detail_whitened: np.ndarray = column(
+        "detail,ifo,sample", "", "whitened strain, centred on the event's time", "float32"
+    )
+    detail_score: np.ndarray = column(
+        "detail,score", "", "integrated score, centred on the event's time", "float32"
+    )
+    analysed: np.ndarray = column("stretch,bound", "s", "GPS spans analysed, half open")
+    analysed_label: list[str] = column("stretch", "", "name of the file of each span", "str")
+
+    @property
+    def livetime(self) -> float:
+        """Analysed time of all slides together [s]."""
+        return float(np.sum(self.slide_livetime))
+
+
+@dataclass(kw_only=True)
+class RecoveredInjections(Product):
+    """What the search gives for each accepted injection."""
+
+    product: ClassVar[str] = "recovered-injections"
+    ifos: tuple[str, ...] = scalar("", "detectors")
+    snr_threshold: float = scalar("", "least network SNR of an accepted injection")
+    volume: float = scalar("Gpc^3", "integral of dVc/dz/(1+z) over the population's redshifts")
+    statistic: np.ndarray = column("injection", "", "detection statistic at the injection")
+    time: np.ndarray = column("injection", "s", "recovered GPS time of coalescence")
+    injection_time: np.ndarray = column("injection", "s", "injected GPS time of coalescence")
+    snr: np.ndarray = column("injection", "", "optimal network SNR by the local PSD")
+    ifo_snr: np.ndarray = column("injection,ifo", "", "optimal SNR in each detector")
+    fold: np.ndarray = column("injection", "", "fold of the experiment", "int16")
+    parameters: dict[str, np.ndarray] = group("injection", "parameters of the accepted")
+    rejected: dict[str, np.ndarray] = group("rejected", "parameters of the rejected")
+    rejected_snr: np.ndarray = column("rejected", "", "optimal network SNR of the rejected")

@@ -1,0 +1,19 @@
+"""What every stage's command line shares."""
+
+from runtime.cli import command_line
+from runtime.experiment import Experiment, ExperimentError, load_experiment
+from runtime.progress import progress
+from runtime.provenance import make_provenance, require_same
+from runtime.seeds import generator_for, seed_for
+
+__all__ = [
+    "Experiment",
+    "ExperimentError",
+    "command_line",
+    "generator_for",
+    "load_experiment",
+    "make_provenance",
+    "progress",
+    "require_same",
+    "seed_for",
+]
