@@ -1,0 +1,152 @@
+"""Whitening by finite filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from preprocessing.psd import STRAIN_SCALE, psd, running_psd
+from preprocessing.recipe import WhiteningRecipe
+
+
+def whitening_taps(density: Tensor, recipe: WhiteningRecipe) -> Tensor:
+    """Zero-phase filter that whitens noise of a PSD.
+
+    The inverse ASD is cut to [highpass, lowpass], taken to the time domain and tapered with a
+    Hann window to `fduration` (as in Usman et al., Class. Quantum Grav. 33, 215004 (2016),
+    section 3.1). Gaussian noise of that PSD comes out with density 2 / sample_rate in the band and
+    none outside, so with variance (lowpass - highpass) / (sample_rate / 2), which is 1 for the full
+    band; a signal comes out with a sum of squares equal to its squared optimal SNR in the band.
+
+    Args:
+        density: One-sided PSD [1/Hz], of shape (..., frequency), in steps of 1 / fftlength.
+        recipe: Lengths and frequencies.
+
+    Returns:
+        Filter taps for scaled strain (`STRAIN_SCALE`), float32, of shape (..., filter_size). The
+        centre is at index filter_size / 2; the first tap is zero.
+    """
+    frequency = torch.fft.rfftfreq(
+        recipe.fft_size, 1 / recipe.sample_rate, dtype=density.dtype, device=density.device
+    )
+    top = recipe.sample_rate / 2 if recipe.lowpass is None else recipe.lowpass
+    band = ((frequency >= recipe.highpass) & (frequency <= top)).to(density.dtype)
+    inverse = band * (2 / (recipe.sample_rate * STRAIN_SCALE**2 * density)).sqrt()
+    impulse = torch.fft.irfft(inverse, n=recipe.fft_size)
+    half = recipe.filter_size // 2
+    centred = torch.cat((impulse[..., -half:], impulse[..., :half]), dim=-1)
+    taper = torch.hann_window(recipe.filter_size, dtype=density.dtype, device=density.device)
+    return (centred * taper).float()
+
+
+def _filter(values: Tensor, taps: Tensor) -> Tensor:
+    """Convolve and keep what sees only given values; `values` is scaled strain.
+
+    Args:
+        values: Of shape (..., time).
+        taps: Of shape (..., filter_size).
+
+    Returns:
+        Tensor of shape (..., time - filter_size). Sample i stands at the time of sample
+        i + filter_size / 2 of the input.
+    """
+    size, filter_size = values.shape[-1], taps.shape[-1]
+    spectrum = torch.fft.rfft(values, n=size) * torch.fft.rfft(taps, n=size)
+    return torch.fft.irfft(spectrum, n=size)[..., filter_size:]
+
+
+def filter_signals(signal: Tensor, taps: Tensor) -> Tensor:
+    """Whiten signals with the filters of the noise they are added to.
+
+    Args:
+        signal: Signals as strain, of shape (batch, ifo, time).
+        taps: A filter for each, of shape (batch, ifo, filter_size).
+
+    Returns:
+        Whitened signals, of shape (batch, ifo, time - filter_size): half a filter is lost at
+        either end.
+    """
+    return _filter(signal * STRAIN_SCALE, taps)
+
+
+@dataclass(frozen=True)
+class WhitenedStretch:
+    """A stretch of whitened strain and the filters that made it.
+
+    Attributes:
+        values: Whitened strain, of shape (ifo, time).
+        taps: Filters, of shape (block, ifo, filter_size).
+        psd: PSDs [1/Hz], of shape (block, ifo, frequency).
+        recipe: Lengths and frequencies.
+    """
+
+    values: Tensor
+    taps: Tensor
+    psd: Tensor
+    recipe: WhiteningRecipe
+
+    def block_of(self, sample: Tensor) -> Tensor:
+        """Block to which each whitened sample belongs."""
+        return torch.div(sample, self.recipe.update_size, rounding_mode="floor").clamp_(
+            0, len(self.taps) - 1
+        )
+
+
+def whiten(strain: Tensor, recipe: WhiteningRecipe, blocks_at_once: int = 64) -> WhitenedStretch:
+    """Whiten a stretch of strain block by block, each with the PSD of the strain just before.
+
+    Args:
+        strain: Raw strain, of shape (ifo, time), float32.
+        recipe: Lengths and frequencies.
+        blocks_at_once: Bounds the memory; changes no value.
+
+    Returns:
+        The whitened stretch. Its first sample stands `recipe.lead` after the strain's first, its
+        last `fduration / 2` before the strain's last.
+
+    Raises:
+        ValueError: The strain is too short.
+    """
+    density = running_psd(strain, recipe)
+    taps = whitening_taps(density, recipe)
+    size = recipe.whitened_size(strain.shape[-1])
+    source = strain[..., recipe.psd_size :] * STRAIN_SCALE
+    missing = len(taps) * recipe.update_size - size
+    source = torch.nn.functional.pad(source, (0, missing))
+    # (ifo, block, time) -> (block, ifo, time)
+    pieces = source.unfold(-1, recipe.update_size + recipe.filter_size, recipe.update_size)
+    pieces = pieces.movedim(-2, 0)
+    values = torch.cat(
+        [
+            _filter(pieces[first : first + blocks_at_once], taps[first : first + blocks_at_once])
+            for first in range(0, len(taps), blocks_at_once)
+        ]
+    )
+    values = values.movedim(0, -2).flatten(-2)[..., :size]
+    return WhitenedStretch(values=values.contiguous(), taps=taps, psd=density, recipe=recipe)
+
+
+class WhitenBlock(torch.nn.Module):
+    """Whiten the end of a window by the PSD of its beginning: one step of `whiten`, as a module.
+
+    This is what is exported: a server that is sent a window each `update_length` gives the same
+    whitened strain as `whiten`.
+
+    Args:
+        recipe: Lengths and frequencies.
+
+    Input: Raw strain, of shape (batch, ifo, psd_size + filter_size + n) for any n.
+    Output: Whitened strain, of shape (batch, ifo, n).
+    """
+
+    def __init__(self, recipe: WhiteningRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+    def forward(self, strain: Tensor) -> Tensor:
+        """See the class."""
+        recipe = self.recipe
+        taps = whitening_taps(psd(strain[..., : recipe.psd_size], recipe), recipe)
+        return filter_signals(strain[..., recipe.psd_size :], taps)
