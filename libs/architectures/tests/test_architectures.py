@@ -1,0 +1,107 @@
+"""Streaming equals windowed; names are checked; every network can be exported."""
+
+import pytest
+import torch
+from architectures import ARCHITECTURES, ResNet, StreamingNetwork, TwoTower, build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def trained_like(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Give the normalisation layers statistics and the scores a spread, as training would."""
+    torch.manual_seed(seed)
+    kernels = torch.randn(64, network.num_ifos, network.kernel_size)
+    with torch.no_grad():
+        for _ in range(3):
+            network(kernels * 3)
+        network.eval()
+        network.evidence.weight *= 2 / network.head(network.towers(kernels)).std()
+    return network
+
+
+NETWORKS = {rate: trained_like(TwoTower(2, rate, 1.5)) for rate in (512, 1024, 2048)}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rate=st.sampled_from(sorted(NETWORKS)),
+    extra=st.integers(0, 3000),
+    stride=st.sampled_from([1, 2, 3, 16, 64]),
+    phase=st.integers(0, 70),
+    seed=st.integers(0, 99),
+)
+def test_streaming_equals_windowed(
+    rate: int, extra: int, stride: int, phase: int, seed: int
+) -> None:
+    network = NETWORKS[rate]
+    generator = torch.Generator().manual_seed(seed)
+    stretch = torch.randn(1, 2, network.kernel_size + phase + extra, generator=generator)
+    stretch = stretch[..., phase:]
+    with torch.no_grad():
+        streamed = network.pool(network.head(network.towers(stretch)), stride)[0]
+        windows = stretch[0].unfold(-1, network.kernel_size, stride * network.hop_size)
+        windowed = network(windows.movedim(1, 0))
+        spread = network(torch.randn(200, 2, network.kernel_size)).std()
+    # the stream may hold one more score where the last kernel's unused samples are missing
+    assert 0 <= len(streamed) - len(windowed) <= 1
+    assert (streamed[: len(windowed)] - windowed).abs().max() < 1e-5 * spread
+
+
+@pytest.mark.parametrize("rate", [512, 1024, 2048])
+def test_sliding_features_is_sliding_data(rate: int) -> None:
+    network = NETWORKS[rate]
+    shift = 7
+    first = torch.randn(1, 1, 6 * rate)
+    second = torch.randn(1, 1, 6 * rate)
+    slid = torch.cat(
+        (first[..., : -shift * network.hop_size], second[..., shift * network.hop_size :]), dim=1
+    )
+    with torch.no_grad():
+        expected = network.head(network.towers(slid))
+        features = network.towers(torch.cat((first, second), dim=1))
+        paired = torch.stack((features[:, 0, :, :-shift], features[:, 1, :, shift:]), dim=1)
+        torch.testing.assert_close(network.head(paired), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_receptive_field_is_what_it_says() -> None:
+    network = trained_like(TwoTower(1, 1024, 1.5)).double()
+    strain = torch.randn(1, 1, 1536, dtype=torch.float64, requires_grad=True)
+    evidence = network.head(network.towers(strain))
+    assert evidence.shape[-1] == network.pool_size
+    for frame in (0, 5):
+        (gradient,) = torch.autograd.grad(evidence[0, frame], strain, retain_graph=True)
+        seen = gradient[0, 0].nonzero()[:, 0]
+        assert seen.min() >= frame * network.hop_size
+        assert seen.max() < frame * network.hop_size + network.receptive_size
+        # the outermost samples are seen through a few taps only, some behind a closed ReLU
+        assert seen.max() - seen.min() > 0.9 * network.receptive_size
+
+
+def test_pooling_does_not_overflow() -> None:
+    network = NETWORKS[1024]
+    score = network.pool(torch.full((1, network.pool_size), 500.0))
+    assert torch.isfinite(score).all()
+    assert score.item() == pytest.approx(80, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("ifos", [1, 2, 3])
+def test_every_network_scores_kernels(name: str, ifos: int) -> None:
+    options = {"layers": [1, 1, 1, 1]} if name == "ResNet" else {}
+    network = build(name, ifos, 512, 1.5, options)
+    assert network(torch.randn(4, ifos, 768)).shape == (4,)
+
+
+def test_resnet_is_not_called_streaming() -> None:
+    assert not isinstance(ResNet(2, 512, 1.5, layers=[1, 1, 1, 1]), StreamingNetwork)
+
+
+def test_names_and_options_are_listed() -> None:
+    with pytest.raises(ValueError, match=r"ResNext.*ResNet, TwoTower"):
+        build("ResNext", 2, 1024, 1.5)
+    with pytest.raises(ValueError, match=r"no option depth.*layers, kernel_size, groups"):
+        build("ResNet", 2, 1024, 1.5, {"depth": 3})
+    with pytest.raises(ValueError, match="64 Hz times a power of two"):
+        build("TwoTower", 2, 1000, 1.5)
+    with pytest.raises(ValueError, match="more than the kernel"):
+        build("TwoTower", 2, 1024, 0.25)
