@@ -114,8 +114,9 @@ class TwoTower(StreamingNetwork):
         self.pool_size = (self.kernel_size - self.receptive_size) // self.hop_size + 1
         if self.pool_size < 1:
             raise ValueError(
-                f"one output of this TwoTower sees {self.receptive_size / sample_rate:.3f} s, more "
-                f"than the kernel of {kernel_length} s: use fewer dilations or a longer kernel"
+                f"one output of this TwoTower sees {self.receptive_size / sample_rate:.3f} s, "
+                f"more than the kernel of {kernel_length} s: use fewer dilations or a longer "
+                "kernel"
             )
 
     def towers(self, strain: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ def trained_like(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             network(kernels * 3)
         network.eval()
         network.evidence.weight *= 2 / network.head(network.towers(kernels)).std()
+        network.evidence.bias -= network.head(network.towers(kernels)).mean()
     return network
 
 
