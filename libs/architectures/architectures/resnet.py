@@ -13,7 +13,7 @@ class ResNet(WindowedNetwork):
     """One-dimensional ResNet on all detectors together, normalised over groups of channels.
 
     With layers [3, 4, 6, 3] and kernel size 3 this is the network of Marx et al., Phys. Rev. D
-    111, 042010 (2025). It pads and normalises over the window, so each window is computed on its own.
+    111, 042010 (2025). It pads and normalises over the window: each window is computed alone.
 
     Args:
         num_ifos: Number of detectors.
