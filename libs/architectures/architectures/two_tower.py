@@ -73,7 +73,7 @@ class TwoTower(StreamingNetwork):
         num_ifos: int,
         sample_rate: float,
         kernel_length: float,
-        channels: Sequence[int] = (12, 16, 24, 32, 32),
+        channels: Sequence[int] = (8, 16, 32, 32, 32),
         taps: int = 7,
         dilations: Sequence[int] = (1, 2),
         features: int = 64,

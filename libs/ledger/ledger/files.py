@@ -76,7 +76,7 @@ def _unwritable(path: Path, error: OSError) -> OSError | ProductError:
             f"cannot write {path}: no space left on the device that holds {path.parent}. "
             "Free some space there or set AFRAME_STORE to another disk; nothing was left behind."
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return ProductError(
             f"cannot write {path}: {error.strerror or text}. Make {path.parent} writable or set "
             "AFRAME_STORE to a folder that is."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -145,7 +146,9 @@ class Product:
             ProductError: The contents are invalid or the place is not writable.
         """
         self.validate()
-        with staged(path) as partial, h5py.File(partial, "w") as file:
+        # In memory first: HDF5 cannot close a file on a full disk, and the process dies of it.
+        image = io.BytesIO()
+        with h5py.File(image, "w") as file:
             digest = hashlib.sha256(f"{self.product} {self.schema}".encode())
             self._write_arrays(file, digest)
             for item in fields(self):
@@ -165,6 +168,8 @@ class Product:
             digest.update(str(file.attrs["parents"]).encode())
             identity = digest.hexdigest()
             file.attrs["id"] = identity
+        with staged(path) as partial:
+            partial.write_bytes(image.getbuffer())
         return identity
 
     def _write_arrays(self, file: h5py.File, digest: Any) -> None:

@@ -24,6 +24,17 @@ def median_bias(num_segments: int) -> float:
     return sum((-1) ** (k + 1) / k for k in range(1, num_segments + 1))
 
 
+@functools.cache
+def _hann(size: int) -> Tensor:
+    """Periodic Hann window; a constant, since exported graphs compute it with less accuracy."""
+    return torch.hann_window(size, dtype=torch.float64)
+
+
+def hann(size: int, like: Tensor) -> Tensor:
+    """Periodic Hann window with the type and on the device of a tensor."""
+    return _hann(size).to(dtype=like.dtype, device=like.device)
+
+
 def _periodograms(strain: Tensor, recipe: WhiteningRecipe) -> Tensor:
     """One-sided periodograms of all half-overlapping Hann segments, of scaled strain [1/Hz].
 
@@ -34,7 +45,7 @@ def _periodograms(strain: Tensor, recipe: WhiteningRecipe) -> Tensor:
     Returns:
         Tensor of shape (..., segment, frequency).
     """
-    window = torch.hann_window(recipe.fft_size, dtype=strain.dtype, device=strain.device)
+    window = hann(recipe.fft_size, strain)
     segments = strain.unfold(-1, recipe.fft_size, recipe.hop_size)
     spectrum = torch.fft.rfft(segments * (window * STRAIN_SCALE))
     power = spectrum.real.square() + spectrum.imag.square()
@@ -45,18 +56,19 @@ def _periodograms(strain: Tensor, recipe: WhiteningRecipe) -> Tensor:
     return power * ends
 
 
-def psd(strain: Tensor, recipe: WhiteningRecipe) -> Tensor:
-    """PSD of windows of strain; see `running_psd`.
+def scaled_psd(strain: Tensor, recipe: WhiteningRecipe) -> Tensor:
+    """PSD of windows of strain times `STRAIN_SCALE`; see `running_psd`.
 
     Args:
         strain: Raw strain, of shape (..., psd_size).
         recipe: Lengths.
 
     Returns:
-        One-sided PSD [1/Hz], float64, of shape (..., frequency).
+        One-sided PSD times `STRAIN_SCALE` squared [1/Hz], of shape (..., frequency).
     """
-    scale = 1 / (median_bias(recipe.num_segments) * STRAIN_SCALE**2)
-    return _periodograms(strain, recipe).median(dim=-2).values.double() * scale
+    # sorted, since ONNX has no median
+    ordered = _periodograms(strain, recipe).sort(dim=-2).values
+    return ordered[..., recipe.num_segments // 2, :] / median_bias(recipe.num_segments)
 
 
 def running_psd(strain: Tensor, recipe: WhiteningRecipe) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from preprocessing.psd import STRAIN_SCALE, psd, running_psd
+from preprocessing.psd import STRAIN_SCALE, hann, running_psd, scaled_psd
 from preprocessing.recipe import WhiteningRecipe
 
 
@@ -15,46 +15,47 @@ def whitening_taps(density: Tensor, recipe: WhiteningRecipe) -> Tensor:
     """Zero-phase filter that whitens noise of a PSD.
 
     The inverse ASD is cut to [highpass, lowpass], taken to the time domain and tapered with a
-    Hann window to `fduration` (as in Usman et al., Class. Quantum Grav. 33, 215004 (2016),
-    section 3.1). Gaussian noise of that PSD comes out with density 2 / sample_rate in the band and
-    none outside, so with variance (lowpass - highpass) / (sample_rate / 2), which is 1 for the full
+    Hann window to `fduration` (as in Usman et al., Class. Quantum Grav. 33, 215004 (2016), section
+    3.1). Gaussian noise of that PSD comes out with density 2 / sample_rate in the band and none
+    outside, so with variance (lowpass - highpass) / (sample_rate / 2), which is 1 for the full
     band; a signal comes out with a sum of squares equal to its squared optimal SNR in the band.
 
     Args:
-        density: One-sided PSD [1/Hz], of shape (..., frequency), in steps of 1 / fftlength.
+        density: One-sided PSD of scaled strain (raw strain times `STRAIN_SCALE`) [1/Hz], of shape
+            (..., frequency), in steps of 1 / fftlength.
         recipe: Lengths and frequencies.
 
     Returns:
-        Filter taps for scaled strain (`STRAIN_SCALE`), float32, of shape (..., filter_size). The
-        centre is at index filter_size / 2; the first tap is zero.
+        Filter taps for scaled strain, float32, of shape (..., filter_size). The centre is at index
+        filter_size / 2; the first tap is zero.
     """
-    frequency = torch.fft.rfftfreq(
-        recipe.fft_size, 1 / recipe.sample_rate, dtype=density.dtype, device=density.device
-    )
+    bins = torch.arange(recipe.fft_size // 2 + 1, dtype=density.dtype, device=density.device)
+    frequency = bins * (recipe.sample_rate / recipe.fft_size)
     top = recipe.sample_rate / 2 if recipe.lowpass is None else recipe.lowpass
     band = ((frequency >= recipe.highpass) & (frequency <= top)).to(density.dtype)
-    inverse = band * (2 / (recipe.sample_rate * STRAIN_SCALE**2 * density)).sqrt()
+    inverse = band * (2 / (recipe.sample_rate * density)).sqrt()
     impulse = torch.fft.irfft(inverse, n=recipe.fft_size)
     half = recipe.filter_size // 2
     centred = torch.cat((impulse[..., -half:], impulse[..., :half]), dim=-1)
-    taper = torch.hann_window(recipe.filter_size, dtype=density.dtype, device=density.device)
-    return (centred * taper).float()
+    return (centred * hann(recipe.filter_size, density)).float()
 
 
-def _filter(values: Tensor, taps: Tensor) -> Tensor:
-    """Convolve and keep what sees only given values; `values` is scaled strain.
+def _filter(values: Tensor, taps: Tensor, transform_size: int | None = None) -> Tensor:
+    """Convolve and keep what sees only given values.
 
     Args:
-        values: Of shape (..., time).
+        values: Scaled strain, of shape (..., time).
         taps: Of shape (..., filter_size).
+        transform_size: Length of the transforms, at least that of the values.
 
     Returns:
         Tensor of shape (..., time - filter_size). Sample i stands at the time of sample
         i + filter_size / 2 of the input.
     """
-    size, filter_size = values.shape[-1], taps.shape[-1]
-    spectrum = torch.fft.rfft(values, n=size) * torch.fft.rfft(taps, n=size)
-    return torch.fft.irfft(spectrum, n=size)[..., filter_size:]
+    size = values.shape[-1]
+    length = transform_size or size
+    spectrum = torch.fft.rfft(values, n=length) * torch.fft.rfft(taps, n=length)
+    return torch.fft.irfft(spectrum, n=length)[..., taps.shape[-1] : size]
 
 
 def filter_signals(signal: Tensor, taps: Tensor) -> Tensor:
@@ -110,7 +111,7 @@ def whiten(strain: Tensor, recipe: WhiteningRecipe, blocks_at_once: int = 64) ->
         ValueError: The strain is too short.
     """
     density = running_psd(strain, recipe)
-    taps = whitening_taps(density, recipe)
+    taps = whitening_taps(density * STRAIN_SCALE**2, recipe)
     size = recipe.whitened_size(strain.shape[-1])
     source = strain[..., recipe.psd_size :] * STRAIN_SCALE
     missing = len(taps) * recipe.update_size - size
@@ -148,5 +149,8 @@ class WhitenBlock(torch.nn.Module):
     def forward(self, strain: Tensor) -> Tensor:
         """See the class."""
         recipe = self.recipe
-        taps = whitening_taps(psd(strain[..., : recipe.psd_size], recipe), recipe)
-        return filter_signals(strain[..., recipe.psd_size :], taps)
+        density = scaled_psd(strain[..., : recipe.psd_size], recipe)
+        taps = whitening_taps(density, recipe)
+        source = strain[..., recipe.psd_size :] * STRAIN_SCALE
+        # onnxruntime transforms lengths that are no power of two to three digits only
+        return _filter(source, taps, 2 ** (int(source.shape[-1]) - 1).bit_length())

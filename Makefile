@@ -1,0 +1,51 @@
+# Thin names over commands that also work by themselves.
+#   make sandbox                                              a search of simulated data
+#   make sandbox EXPERIMENT=open-events STRAIN=folder         a search of real data
+#   make test | lint | lock | images | clean
+
+PYTHON ?= python3
+EXPERIMENT ?= quickstart
+STRAIN ?=
+ARGUMENTS ?=
+
+LAW_CONFIG := $(wildcard configs/$(EXPERIMENT)/law.cfg)
+STAGES := projects/datagen projects/train projects/export projects/infer projects/evaluate
+ROOT_STAMP := .venv/aframe-stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sandbox test lint format lock images clean
+
+help:
+	@sed -n '2,4s/^# *//p' Makefile
+
+setup: $(ROOT_STAMP)
+
+$(ROOT_STAMP): requirements.lock pyproject.toml libs/ledger/pyproject.toml libs/runtime/pyproject.toml
+	@PYTHON="$(PYTHON)" bash aframe/setup.sh
+
+sandbox: setup
+	.venv/bin/python -m aframe.environment $(STAGES)
+	LAW_CONFIG_FILE="$${LAW_CONFIG_FILE:-$(LAW_CONFIG)}" .venv/bin/law run \
+		aframe.pipelines.sandbox.Sandbox --experiment "$(EXPERIMENT)" \
+		$(if $(STRAIN),--strain "$(STRAIN)") $(ARGUMENTS)
+
+test: setup
+	.venv/bin/python -u tests/run.py
+
+lint: setup
+	.venv/bin/python -u tests/run.py --lint
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+lock: setup
+	.venv/bin/python -m aframe.environment --lock
+
+images:
+	bash apptainer/build.sh
+
+# Environments and caches; never the store.
+clean:
+	rm -rf .venv libs/*/.venv projects/*/.venv .law .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

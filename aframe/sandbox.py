@@ -1,0 +1,239 @@
+"""The one place that runs a stage's command, in its virtual environment or in its image.
+
+Both kinds run the same command line, `python -m <project> <verb> ...`, with the same absolute
+paths, and give the same result.
+"""
+
+import contextlib
+import fcntl
+import logging
+import multiprocessing
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger import staged
+
+from aframe import environment
+
+log = logging.getLogger("aframe")
+
+REPOSITORY = environment.REPOSITORY
+GUARD = Path(__file__).with_name("guard.py")
+# Where the images hold this repository; `--dev` binds the checkout there.
+CODE_IN_IMAGE = "/opt/aframe"
+# Settings of the caller that reach a stage in an image; a stage in a venv sees all but PYTHON*.
+FORWARDED = ("AFRAME_LOG_LEVEL", "AFRAME_TRACEBACK", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TERM")
+
+
+class StageError(RuntimeError):
+    """A stage ended with an error; carries the stage's own last sentence."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Where stages run. None of this changes a result.
+
+    Attributes:
+        kind: `venv` (the project's own `.venv`, made on first use) or `apptainer`.
+        image: Image file; `$AFRAME_CONTAINER_ROOT/<project>.sif` if empty. Only for `apptainer`.
+        dev: Bind this checkout over the code in the image. Only for `apptainer`.
+        gpus: Indices of the visible CUDA devices, separated by commas; empty leaves the
+            environment as it is in a venv, and shows no device to an image.
+    """
+
+    kind: str = "venv"
+    image: str = ""
+    dev: bool = False
+    gpus: str = ""
+
+    def command(
+        self, project: str, arguments: Sequence[str], writes: Path, reads: Sequence[Path] = ()
+    ) -> list[str]:
+        """The command to run, its environment made.
+
+        Args:
+            project: Name of the stage.
+            arguments: Its verb and options, all paths absolute.
+            writes: The one folder that the stage may write to.
+            reads: Further folders that it reads.
+
+        Raises:
+            StageError: The image or apptainer is missing.
+            SetupError: The environment cannot be made.
+        """
+        if self.kind == "venv":
+            python = environment.ensure(REPOSITORY / "projects" / project)
+            return [str(python), "-m", project, *arguments]
+        binds = [f"{writes}:{writes}", *(f"{path}:{path}:ro" for path in reads)]
+        if self.dev:
+            binds.append(f"{REPOSITORY}:{CODE_IN_IMAGE}:ro")
+        command = [_find_apptainer(), "run", "--containall", "--cleanenv", "--no-home"]
+        command += [part for bind in binds for part in ("--bind", bind)]
+        variables = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+        if self.gpus:
+            command.append("--nv")
+            variables["CUDA_VISIBLE_DEVICES"] = self.gpus
+        command += [part for item in variables.items() for part in ("--env", "=".join(item))]
+        return [*command, "--pwd", str(writes), str(self._find_image(project)), *arguments]
+
+    def variables(self) -> dict[str, str]:
+        """Environment variables of the command."""
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_"))}
+        kept["PYTHONUNBUFFERED"] = "1"
+        kept["PYTHONNOUSERSITE"] = "1"
+        if self.gpus and self.kind == "venv":
+            kept["CUDA_VISIBLE_DEVICES"] = self.gpus
+        return kept
+
+    def _find_image(self, project: str) -> Path:
+        root = os.environ.get("AFRAME_CONTAINER_ROOT", "")
+        if not (self.image or root):
+            raise StageError(
+                f"no image for {project}: give --image FILE, or set AFRAME_CONTAINER_ROOT to the "
+                f"folder that holds {project}.sif (`make images` builds them)"
+            )
+        image = Path(self.image) if self.image else Path(root) / f"{project}.sif"
+        if not image.exists():
+            raise StageError(f"no image {image}: `make images` builds the images")
+        return image.resolve()
+
+
+def _find_apptainer() -> str:
+    program = shutil.which("apptainer") or shutil.which("singularity")
+    if program is None:
+        raise StageError(
+            "apptainer is not installed: get it from https://apptainer.org (or ask the cluster's "
+            "administrators), or run with --environment venv"
+        )
+    return program
+
+
+@contextlib.contextmanager
+def reserved(folder: Path, name: str) -> Iterator[None]:
+    """Keep another run on the same store from doing the same stage at the same time.
+
+    Args:
+        folder: Folder of the stage's records, which must exist.
+        name: Name of the stage, for messages.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.info("%s: another run is at it, waiting for it to end", name)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def run_stage(
+    sandbox: Sandbox,
+    name: str,
+    project: str,
+    arguments: Sequence[str],
+    folder: Path,
+    writes: Path,
+    reads: Sequence[Path] = (),
+) -> float:
+    """Run a stage's command to its end, its output live on stderr and kept in a file.
+
+    Leaves `command.txt` and `log.txt` in `folder`. The command dies with this process.
+
+    Args:
+        sandbox: Where to run.
+        name: Name of the stage for messages.
+        project: The stage's project.
+        arguments: Verb and options, all paths absolute.
+        folder: Where the records of this stage go; exists.
+        writes: The one folder that the stage may write to.
+        reads: Further folders that it reads.
+
+    Returns:
+        Wall time [s].
+
+    Raises:
+        StageError: The stage failed; the message carries its last sentence.
+    """
+    command = sandbox.command(project, arguments, writes, reads)
+    with staged(folder / "command.txt") as partial:
+        partial.write_text(shlex.join(command) + "\n")
+    log.info("%s: %s %s", name, project, arguments[0] if arguments else "")
+    begun = time.monotonic()
+    code, sentence = _stream(command, name, folder / "log.txt", sandbox.variables(), cwd=folder)
+    if code:
+        if code > 128:
+            sentence = f"ended by signal {code - 128} ({_signal_name(code - 128)})"
+        reason = sentence or f"exit code {code}"
+        raise StageError(f"{name} failed: {reason}\n  log: {folder / 'log.txt'}")
+    return time.monotonic() - begun
+
+
+def _signal_name(number: int) -> str:
+    if number == signal.SIGKILL:
+        return "SIGKILL; out of memory, or killed from outside"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return "unknown"
+
+
+def _watched() -> str:
+    """Processes without which a stage has no reason to go on.
+
+    With several workers a task runs in a child of law's process, and outlives a killed law.
+    """
+    parent = multiprocessing.parent_process()
+    pids = [os.getpid(), *([parent.pid] if parent is not None and parent.pid else [])]
+    return ",".join(map(str, pids))
+
+
+def _stream(
+    command: Sequence[str], name: str, record: Path, variables: dict[str, str], cwd: Path
+) -> tuple[int, str]:
+    """Run a command under guard; its exit code and its last line."""
+    last = ""
+    # Unbuffered: what could not be written to a full disk must not come up again on closing.
+    with record.open("wb", buffering=0) as file:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(GUARD), _watched(), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=variables,
+            cwd=cwd,
+            start_new_session=True,
+        )
+        try:
+            for line in process.stdout or ():
+                sys.stderr.write(f"[{name}] {line.rstrip()}\n")
+                sys.stderr.flush()
+                # A full disk must not cost the reader the stage's own sentence about it.
+                with contextlib.suppress(OSError):
+                    file.write(line.encode())
+                last = line.strip() or last
+            return process.wait(), last
+        except BaseException:
+            _end(process)
+            raise
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a command and all that it started: ask, then insist."""
+    for ask, patience in ((signal.SIGINT, 5.0), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, ask)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+            if ask == signal.SIGKILL:
+                return

@@ -1,0 +1,18 @@
+"""Named populations of sources, their cosmology and the densities that reweighting needs."""
+
+from priors.cosmology import COSMOLOGY, comoving_time_volume, luminosity_distance
+from priors.masses import LogNormalMasses, MassDensity, PowerLawMasses, UniformMasses
+from priors.populations import NAMES, Population, population
+
+__all__ = [
+    "COSMOLOGY",
+    "NAMES",
+    "LogNormalMasses",
+    "MassDensity",
+    "Population",
+    "PowerLawMasses",
+    "UniformMasses",
+    "comoving_time_volume",
+    "luminosity_distance",
+    "population",
+]

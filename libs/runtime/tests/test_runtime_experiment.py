@@ -1,0 +1,103 @@
+"""The experiment file: what cannot be is told in a sentence."""
+
+import itertools
+
+import pytest
+import yaml
+from runtime import ExperimentError, load_experiment
+
+IMPORTED = {"strain": {"source": "import"}}
+
+WRONG = [
+    ({"sample_rate": 1000}, "sample_rate 1000.0 is not 64 Hz times a power of two"),
+    ({"sample_rate": 96}, "sample_rate 96.0 is not 64 Hz times a power of two"),
+    ({"ifos": ["H1", "H1"]}, "must name each detector once"),
+    ({"ifos": []}, "must name each detector once"),
+    ({"ifos": ["H1", "L1", "V1"]}, "strain.noise_curves has none for V1"),
+    ({"highpass": 600}, "highpass 600.0 and lowpass None must lie in order below .* 512.0"),
+    ({"lowpass": 600}, "lowpass 600.0 must lie in order below"),
+    ({"lowpass": 30}, "highpass 32.0 and lowpass 30.0 must lie in order"),
+    ({"whitening.fftlength": 9}, "fftlength 9.0 exceeds psd_length 8.0"),
+    ({"whitening.fduration": 3}, "fduration 3.0 exceeds fftlength 2.0"),
+    ({"whitening.update_length": -1}, r"whitening.update_length: .*greater than 0 \(found -1\)"),
+    ({"search.scores_per_second": 7}, "scores_per_second 7 must divide 64"),
+    ({"search.slide_step": 1}, "slide_step 1.0 s is less than kernel plus integration, 2.0 s"),
+    ({"strain.training": [10, 10]}, r"strain.training \[10.0, 10.0\) is empty"),
+    ({"strain.validation": [400, 800]}, r"strain.training .* overlaps strain.validation"),
+    ({"strain.search": [1000, 1005]}, "strain.search is 5.0 s long, shorter than 10.5 s"),
+    ({"strain.source": "guess"}, "guess"),
+    ({"folds": 2}, "folds is 2: simulated strain has fixed spans, use 1"),
+    ({"folds": 0}, "folds: .*greater than or equal to 1"),
+    (IMPORTED, "folds is 1: imported strain needs at least 2"),
+    ({"waveforms.right_pad": 4}, "right_pad 4.0 is not less than duration 4.0"),
+    ({"waveforms.approximant": "Newton"}, "waveforms.approximant: .*IMRPhenomD.*'Newton'"),
+    ({"seed": "lots"}, r"seed: .*integer.* \(found 'lots'\)"),
+    ({"kernel_length": None}, "kernel_length: Field required"),
+    ({"kernal_length": 2}, "kernal_length: Extra inputs are not permitted"),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG, ids=[w[1][:40] for w in WRONG])
+def test_each_mistake_has_its_sentence(changes, sentence, write):
+    path = write(changes)
+    with pytest.raises(ExperimentError, match=sentence) as caught:
+        load_experiment(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_good_file_is_read_whole(write):
+    path = write()
+    experiment = load_experiment(path)
+    assert experiment.source == str(path)
+    assert load_experiment(path.parent) == experiment
+    assert experiment.shortest_segment == 10.5
+    # settings are plain: what is written to YAML and read again is the same experiment
+    again = path.with_name("again.yaml")
+    again.write_text(yaml.safe_dump(experiment.settings()))
+    assert load_experiment(again).settings() == experiment.settings()
+
+
+def test_missing_broken_and_foreign_files(tmp_path):
+    with pytest.raises(ExperimentError, match="no experiment file"):
+        load_experiment(tmp_path / "gone")
+    (tmp_path / "a").write_text("a: [")
+    with pytest.raises(ExperimentError, match="is not YAML"):
+        load_experiment(tmp_path / "a")
+    (tmp_path / "a").write_text("- 1")
+    with pytest.raises(ExperimentError, match="must hold a mapping, found list"):
+        load_experiment(tmp_path / "a")
+
+
+def test_files_cover_each_span_without_gap_or_overlap(write):
+    strain = load_experiment(write()).strain
+    files = strain.files()
+    for role in ("training", "validation", "search"):
+        spans = [(start, stop) for name, start, stop in files if name == role]
+        start, stop = getattr(strain, role)
+        assert spans[0][0] == start
+        assert spans[-1][1] == stop
+        assert all(left[1] == right[0] for left, right in itertools.pairwise(spans))
+        assert all(0 < b - a <= strain.file_length for a, b in spans)
+
+
+def test_digest_changes_with_every_number_and_with_nothing_else(write):
+    base = load_experiment(write())
+    assert load_experiment(write(name="copy.yaml")).digest() == base.digest()
+    changed = [
+        {"seed": 8},
+        {"whitening.psd_length": 9},
+        {"search.cluster_length": 3},
+        {"strain.noise_curves": {"H1": "b", "L1": "a"}},
+        {"evaluation.num_loudest": 1},
+    ]
+    digests = {load_experiment(write(change)).digest() for change in changed}
+    assert len(digests | {base.digest()}) == len(changed) + 1
+    assert base.digest("lr: 1") != base.digest("lr: 2")
+    assert len(base.digest()) == 8
+
+
+def test_an_experiment_cannot_be_changed(write):
+    experiment = load_experiment(write())
+    with pytest.raises(ValueError, match="frozen"):
+        experiment.seed = 1

@@ -1,0 +1,5 @@
+"""`python -m datagen VERB ...`."""
+
+from datagen.cli import main
+
+main()

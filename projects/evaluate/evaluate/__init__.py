@@ -1,0 +1,1 @@
+"""Turn the events of a search into false-alarm rates, sensitive volume and a report."""

@@ -1,0 +1,452 @@
+"""The command line from the products of a search to the report."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from copy import copy
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from evaluate.candidates import find_candidates, find_known
+from evaluate.inputs import read_results
+from evaluate.rates import YEAR
+from evaluate.report import report
+from fake_search import FakeSearch
+from ledger import EventSet, ProductError, RecoveredInjections
+
+KEYS = {
+    "schema": None,
+    "experiment": None,
+    "version": None,
+    "ifos": None,
+    "zero_lag_livetime_s": None,
+    "background": {"livetime_s", "num_slides", "num_events", "loudest"},
+    "injections": {"num_injected", "num_accepted", "num_rejected", "num_found"},
+    "sensitive_volume": {
+        "mass_1_source",
+        "mass_2_source",
+        "far_per_year",
+        "volume_gpc3",
+        "std_gpc3",
+        "effective_samples",
+    },
+    "zero_lag": {
+        "gps",
+        "statistic",
+        "far_per_year",
+        "far_interval_per_year",
+        "known_event",
+        "fold",
+    },
+    "known_events": None,
+    "folds": None,
+    "stages": None,
+}
+
+
+@pytest.fixture(scope="module")
+def made(finished_search, tmp_path_factory):
+    """Folder of the report, and the contents of its summary."""
+    output = tmp_path_factory.mktemp("made") / "report"
+    report(**finished_search.keywords(output))
+
+    def no_constant(name):
+        raise AssertionError(f"{name} is not JSON")
+
+    text = (output / "summary.json").read_text()
+    return output, json.loads(text, parse_constant=no_constant)
+
+
+@pytest.fixture
+def search(finished_search, tmp_path):
+    """A search that a test may spoil."""
+    shutil.copytree(finished_search.folder, tmp_path / "search")
+    mine = copy(finished_search)
+    mine.folder = tmp_path / "search"
+
+    def moved(path):
+        return mine.folder / path.relative_to(finished_search.folder)
+
+    for name in ("experiment_file", "strain", "stages"):
+        setattr(mine, name, moved(getattr(mine, name)))
+    mine.results = [moved(path) for path in mine.results]
+    mine.runs = [moved(path) for path in mine.runs]
+    return mine
+
+
+def test_summary_has_the_keys_of_its_schema(made):
+    _, summary = made
+    assert summary.keys() == KEYS.keys()
+    assert summary["schema"] == 1
+    for name, inner in KEYS.items():
+        if inner:
+            items = summary[name] if isinstance(summary[name], list) else [summary[name]]
+            assert items
+            assert all(item.keys() == inner for item in items)
+    assert summary["stages"]["train"] == {"wall_s": 311.0}
+
+
+def test_summary_agrees_with_the_products(made, finished_search):
+    _, summary = made
+    backgrounds = [EventSet.read(f / "background.hdf5") for f in finished_search.results]
+    zero_lags = [EventSet.read(f / "zero-lag.hdf5") for f in finished_search.results]
+    injections = [RecoveredInjections.read(f / "foreground.hdf5") for f in finished_search.results]
+    assert summary["background"]["livetime_s"] == sum(b.livetime for b in backgrounds)
+    assert summary["zero_lag_livetime_s"] == sum(z.livetime for z in zero_lags)
+    assert summary["injections"]["num_injected"] == 2 * finished_search.num_injections
+    assert len(summary["zero_lag"]) == sum(len(z.statistic) for z in zero_lags)
+    # each event against its own fold, by hand
+    for event in summary["zero_lag"]:
+        background = backgrounds[event["fold"]]
+        louder = np.sum(background.statistic >= event["statistic"])
+        expected = max(louder, 1) * YEAR / background.livetime
+        assert event["far_per_year"] == pytest.approx(expected)
+        low, high = event["far_interval_per_year"]
+        assert low <= louder * YEAR / background.livetime <= high
+        assert (low == 0) == (louder == 0)
+    # injections found at one per hour, by hand
+    found = 0
+    for background, recovered in zip(backgrounds, injections, strict=True):
+        allowed = int(8766 * background.livetime / YEAR)
+        found += np.sum(recovered.statistic >= np.sort(background.statistic)[-allowed])
+    assert summary["injections"]["num_found"]["8766"] == found
+
+
+def test_rates_that_the_livetime_does_not_support_are_null(made):
+    _, summary = made
+    assert summary["injections"]["num_found"]["12.175"] is None
+    assert summary["injections"]["num_found"]["8766"] > 0
+    volumes = [v for v in summary["sensitive_volume"] if v["far_per_year"] == 12.175]
+    assert len(volumes) == 4
+    assert all(v["volume_gpc3"] is None and v["std_gpc3"] is None for v in volumes)
+    assert any("12.175 per year is not supported" in n for n in summary["folds"][0]["notes"])
+
+
+def test_zero_lag_is_sorted_the_most_significant_first(made):
+    _, summary = made
+    rates = [event["far_per_year"] for event in summary["zero_lag"]]
+    assert rates == sorted(rates)
+    assert [event["known_event"] for event in summary["zero_lag"][:2]] == [
+        "GW-loud-too",
+        "GW-loud",
+    ]
+
+
+def test_known_events(made):
+    _, summary = made
+    known = {event["label"]: event for event in summary["known_events"]}
+    assert known["GW-loud"]["found"]
+    assert known["GW-loud"]["far_is_upper_limit"]
+    assert known["GW-loud"]["zero_lag_gps"] == pytest.approx(known["GW-loud"]["gps"] + 0.02)
+    assert known["GW-loud"]["background_livetime_s"] == pytest.approx(4e5)
+    assert not known["GW-quiet"]["found"]
+    assert known["GW-quiet"]["far_per_year"] > 8766
+    assert "no zero-lag event" in known["GW-missed"]["sentence"]
+    assert known["GW-elsewhere"]["sentence"] == "outside the analysed time"
+    assert known["GW-elsewhere"]["fold"] is None
+
+
+def test_analysed_spans_are_half_open(search):
+    """An event at the end of a span was not searched."""
+    index, folds = read_results(search.results, search.experiment, search.strain)
+    stop = float(folds[0].zero_lag.analysed[0, 1])
+    index.known_time[:2] = stop, np.nextafter(stop, 0)
+    candidates = find_candidates(folds, index, 0.9)
+    known = {event.gps: event for event in find_known(folds, index, candidates, 8766)}
+    assert known[stop].fold is None
+    assert known[np.nextafter(stop, 0)].fold == 0
+
+
+def test_event_below_the_kept_background_has_no_rate(search):
+    search.rewrite(0, "background", threshold=2.0)
+    index, folds = read_results(search.results, search.experiment, search.strain)
+    candidates = find_candidates(folds, index, 0.9)
+    quiet = [event for event in candidates if event.fold == 0 and event.statistic < 2]
+    assert quiet
+    assert all(event.far is None and event.far_interval is None for event in quiet)
+    assert candidates[-1].far is None
+
+
+def test_injection_recovered_elsewhere_is_not_found(search, tmp_path):
+    recovered = RecoveredInjections.read(search.results[0] / "foreground.hdf5")
+    search.rewrite(0, "foreground", time=recovered.injection_time + 100.0)
+    recovered = RecoveredInjections.read(search.results[1] / "foreground.hdf5")
+    search.rewrite(1, "foreground", time=recovered.injection_time + 100.0)
+    report(**search.keywords(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["injections"]["num_found"]["8766"] == 0
+    assert all(not v["volume_gpc3"] for v in summary["sensitive_volume"])
+
+
+def test_page_needs_nothing_but_itself(made):
+    output, _ = made
+    page = (output / "index.html").read_text()
+    assert len(page) < 4e6
+    loaded = re.findall(
+        r"""<(?:script|link|img|iframe)\b[^>]*\s(?:src|href)=["']?([^"'>]*)""", page
+    )
+    assert loaded == ["data:,"]
+    assert "@import" not in page
+    assert sorted(path.name for path in output.iterdir()) == ["index.html", "summary.json"]
+
+
+def test_page_says_what_it_shows(made):
+    page = (made[0] / "index.html").read_text()
+    for text in (
+        "GW-loud-too",
+        "outside the analysed time",
+        "not supported",
+        "background livetime",
+    ):
+        assert text in page
+    for label in (
+        "optimal network SNR",
+        "sensitive volume [Gpc",
+        "[1/yr]",
+        "whitened strain [",
+        "epoch",
+    ):
+        assert label in page
+
+
+def test_same_bytes_again(made, finished_search, tmp_path):
+    """In another process, with other hashes, by the command line."""
+    output, _ = made
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    command = [sys.executable, "-m", "evaluate", *finished_search.options(tmp_path / "report")]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    for name in ("index.html", "summary.json"):
+        assert (tmp_path / "report" / name).read_bytes() == (output / name).read_bytes()
+
+
+def test_page_stays_small_with_much_background(tmp_path):
+    search = FakeSearch(
+        tmp_path / "large", "quickstart", background_livetime=2e7, num_injections=500
+    )
+    assert len(EventSet.read(search.results[0] / "background.hdf5").statistic) > 900_000
+    report(**search.keywords(tmp_path / "report"))
+    assert (tmp_path / "report" / "index.html").stat().st_size < 2.5e6
+
+
+def test_without_runs_details_or_zero_lag_events(search, tmp_path):
+    for fold in range(2):
+        search.rewrite(
+            fold,
+            "zero-lag",
+            statistic=np.empty(0),
+            time=np.empty((0, 2)),
+            slide=np.empty(0),
+            fold=np.empty(0),
+            detail=np.empty(0),
+            detail_whitened=np.empty((0, 2, 4)),
+            detail_score=np.empty((0, 4)),
+        )
+    report(**{**search.keywords(tmp_path / "out"), "runs": []})
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["zero_lag"] == []
+    assert not any(event["found"] for event in summary["known_events"])
+
+
+def refuses(search, error, *parts, **changes):
+    output = search.folder / "report"
+    with pytest.raises(error) as caught:
+        report(**{**search.keywords(output), **changes})
+    for part in parts:
+        assert part in str(caught.value)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("name", ["background", "foreground", "zero-lag"])
+def test_missing_file(search, name):
+    (search.results[1] / f"{name}.hdf5").unlink()
+    refuses(search, FileNotFoundError, f"{name}.hdf5")
+
+
+def test_missing_folder_metrics_stages_and_index(search):
+    refuses(search, FileNotFoundError, "infer search", results=[search.folder / "none"] * 2)
+    refuses(search, FileNotFoundError, "metrics.csv", runs=[search.folder])
+    refuses(search, FileNotFoundError, "none.json", stages=search.folder / "none.json")
+    refuses(search, FileNotFoundError, "none.hdf5", strain=search.folder / "none.hdf5")
+
+
+def test_truncated_file(search):
+    path = search.results[0] / "background.hdf5"
+    path.write_bytes(path.read_bytes()[:5000])
+    refuses(search, ProductError, "truncated", str(path))
+
+
+def test_swapped_kinds(search):
+    shutil.copy(search.results[0] / "background.hdf5", search.results[0] / "zero-lag.hdf5")
+    refuses(search, ProductError, "'background'", "expected 'zero-lag'")
+
+
+@pytest.mark.parametrize("name", ["background", "foreground", "zero-lag"])
+def test_products_of_other_settings(search, name):
+    path = search.results[0] / f"{name}.hdf5"
+    with h5py.File(path, "r+") as file:
+        text = file.attrs["settings"]
+        assert "sample_rate: 1024.0" in text
+        file.attrs["settings"] = text.replace("sample_rate: 1024.0", "sample_rate: 2048.0")
+    refuses(search, ProductError, "sample_rate = 2048.0", "1024.0", str(path), "experiment.yaml")
+
+
+def test_index_of_other_settings(search):
+    with h5py.File(search.strain, "r+") as file:
+        text = file.attrs["settings"]
+        file.attrs["settings"] = text.replace("- H1\n", "- V1\n")
+    refuses(search, ProductError, "ifos", "V1", str(search.strain))
+
+
+def test_other_thresholds_of_the_report_are_no_other_search(search, tmp_path):
+    text = search.experiment_file.read_text()
+    search.experiment_file.write_text(text.replace("12.175", "20000"))
+    report(**search.keywords(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["injections"]["num_found"]["20000"] > 0
+
+
+@pytest.mark.parametrize("name", ["foreground", "zero-lag"])
+def test_file_of_another_fold(search, name):
+    shutil.copy(search.results[1] / f"{name}.hdf5", search.results[0] / f"{name}.hdf5")
+    refuses(search, ProductError, f"{name}.hdf5 holds fold 1", "fold 0")
+
+
+def test_missing_or_double_fold(search):
+    refuses(search, ProductError, "[0]", "[0, 1]", results=search.results[:1])
+    refuses(search, ProductError, "[0, 0]", results=[search.results[0]] * 2)
+
+
+def test_folds_in_any_order(made, search, tmp_path):
+    keywords = search.keywords(tmp_path / "out")
+    report(**{**keywords, "results": search.results[::-1]})
+    assert (tmp_path / "out" / "summary.json").read_bytes() == (
+        made[0] / "summary.json"
+    ).read_bytes()
+
+
+def test_time_searched_twice(search):
+    other = EventSet.read(search.results[0] / "zero-lag.hdf5")
+    search.rewrite(1, "zero-lag", analysed=other.analysed)
+    refuses(search, ProductError, "searched twice", "fold 0", "fold 1")
+
+
+def test_empty_background(search):
+    nothing = {"statistic": np.empty(0), "time": np.empty((0, 2))}
+    nothing |= {"slide": np.empty(0), "fold": np.empty(0)}
+    search.rewrite(0, "background", **nothing)
+    refuses(search, ProductError, "no event", "search.background_livetime")
+
+
+def test_no_livetime(search):
+    events = EventSet.read(search.results[0] / "background.hdf5")
+    search.rewrite(0, "background", slide_livetime=0 * events.slide_livetime)
+    refuses(search, ProductError, "livetime of 0.0 s", "slide_step")
+
+
+def test_zero_lag_in_the_background(search):
+    events = EventSet.read(search.results[0] / "background.hdf5")
+    search.rewrite(0, "background", slide_shift=events.slide_shift * 0 + 3.0)
+    refuses(search, ProductError, "holds the zero lag")
+
+
+def test_other_parents(search):
+    refuses_with = {"strain": search.results[1] / "zero-lag.hdf5"}
+    search.rewrite(0, "zero-lag", parents=refuses_with)
+    refuses(search, ProductError, "made from strain", "index.hdf5")
+
+
+def test_no_injections(search):
+    empty = {"statistic": np.empty(0), "time": np.empty(0), "injection_time": np.empty(0)}
+    empty |= {"snr": np.empty(0), "ifo_snr": np.empty((0, 2)), "fold": np.empty(0)}
+    empty |= {"parameters": {}, "rejected": {}, "rejected_snr": np.empty(0)}
+    search.rewrite(0, "foreground", **empty)
+    refuses(search, ProductError, "no injections", "datagen injections")
+
+
+def test_background_in_the_window_of_a_known_event_is_told(search, tmp_path):
+    events = EventSet.read(search.results[0] / "background.hdf5")
+    events.time[:3, 1] = 1126000128.0
+    search.rewrite(0, "background", time=events.time)
+    report(**search.keywords(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert any(note.startswith("3 background events") for note in summary["folds"][0]["notes"])
+    assert not any("background events" in note for note in summary["folds"][1]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("[1, 2]", "list"), ("{", "not JSON"), ('{"train": "long"}', "'long'"), ('{"a": -1}', "-1")],
+)
+def test_stages_that_are_none(search, text, part):
+    search.stages.write_text(text)
+    refuses(search, ValueError, part)
+
+
+def test_command_line_says_a_sentence(search, tmp_path):
+    (search.results[1] / "background.hdf5").unlink()
+    command = [sys.executable, "-m", "evaluate", *search.options(tmp_path / "report")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("evaluate report: no file")
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PROBE = """
+<script>
+const faults = [];
+window.addEventListener("error", e => faults.push(String(e.message)));
+const complain = console.error;
+console.error = (...a) => { faults.push(a.join(" ")); complain(...a); };
+setTimeout(() => {
+  const roots = Bokeh.index.roots;
+  const views = roots.map(
+    v => [v.model.type, v.el.clientWidth, v.el.clientHeight, v.is_displayed, v.model.id]
+  );
+  const fetched = performance.getEntriesByType("resource").map(r => r.name);
+  const told = document.createElement("pre");
+  told.id = "told";
+  told.textContent = JSON.stringify({faults, views, fetched});
+  document.body.appendChild(told);
+}, 6000);
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to open the page with")
+def test_page_draws_in_a_browser(made, tmp_path):
+    page = (made[0] / "index.html").read_text()
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("<head>", "<head>" + PROBE, 1))
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=15000",
+    ]
+    command += ["--window-size=1400,2000", f"--user-data-dir={tmp_path / 'profile'}"]
+    command += ["--dump-dom", path.as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    told = json.loads(re.search(r'<pre id="told">(.*?)</pre>', dom, re.S)[1])
+    assert told["faults"] == []
+    assert [name for name in told["fetched"] if not name.startswith("data:")] == []
+    places = set(re.findall(r'data-root-id="([^"]+)"', page))
+    drawn = {item[-1]: item[:-1] for item in told["views"] if item[-1] in places}
+    assert len(places) > 10
+    assert drawn.keys() == places
+    for kind, width, height, displayed in drawn.values():
+        assert kind == "Figure"
+        assert displayed
+        assert width > 300
+        assert height > 200
+
+
+def test_sentences_name_no_absolute_place_in_the_summary(made):
+    assert str(Path(__file__).parents[4]) not in (made[0] / "summary.json").read_text()
+    assert str(Path(__file__).parents[4]) not in (made[0] / "index.html").read_text()

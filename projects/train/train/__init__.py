@@ -1,0 +1,1 @@
+"""Train a network to tell signals from noise."""

@@ -1,0 +1,47 @@
+"""Every shipped configuration is read by the stage that it is for."""
+
+import subprocess
+
+import pytest
+from runtime import ExperimentError, load_experiment
+
+from aframe.analysis import CONFIGS, find_experiment
+from aframe.environment import REPOSITORY, ensure
+
+SHIPPED = sorted(path.parent.name for path in CONFIGS.glob("*/experiment.yaml"))
+
+
+def test_the_three_experiments_are_there():
+    assert {"quickstart", "open-events", "smoke"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_an_experiment_is_called_like_its_folder(name):
+    assert load_experiment(find_experiment(name)).name == name
+    assert (CONFIGS / name / "law.cfg").is_file()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_training_file_is_read_by_the_training_stage(name, tmp_path):
+    python = ensure(REPOSITORY / "projects" / "train")
+    inputs = []
+    for option in ("strain", "waveforms", "validation", "run_dir"):
+        inputs += [f"--{option}", str(tmp_path / option)]
+    experiment = CONFIGS / name / "experiment.yaml"
+    config = CONFIGS / name / "train.yaml"
+    command = [python, "-m", "train", "fit", "--config", config, "--experiment", experiment]
+    result = subprocess.run(
+        [*map(str, command), *inputs, "--fold", "0", "--print_config"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "trainer" in result.stdout
+
+
+def test_an_unknown_experiment_lists_what_exists(tmp_path, monkeypatch):
+    for name in ("nowhere", "./nowhere", "", str(tmp_path)):
+        with pytest.raises(ExperimentError, match=r"no experiment .* quickstart, smoke"):
+            find_experiment(name)
