@@ -104,13 +104,13 @@ def find_uv() -> str:
 def run_uv(*arguments: str | Path, cwd: Path | None = None) -> None:
     """Run uv, its own progress on stderr.
 
+    Callers name the Python to act on with `-p`: it wins over UV_PYTHON and an active environment.
+
     Raises:
         SetupError: uv failed; its own words stand above.
     """
-    # UV_PYTHON and VIRTUAL_ENV would silently redirect the installation to another environment.
-    clean = {k: v for k, v in os.environ.items() if k not in ("UV_PYTHON", "VIRTUAL_ENV")}
     command = [find_uv(), *map(str, arguments)]
-    result = subprocess.run(command, cwd=cwd, env=clean, stdout=sys.stderr, check=False)
+    result = subprocess.run(command, cwd=cwd, stdout=sys.stderr, check=False)
     if result.returncode:
         raise SetupError(
             f"`uv {' '.join(command[1:4])} ...` failed with exit code {result.returncode}; "

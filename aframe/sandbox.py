@@ -171,8 +171,8 @@ def run_stage(
     begun = time.monotonic()
     code, sentence = _stream(command, name, folder / "log.txt", sandbox.variables(), cwd=folder)
     if code:
-        if code > 128:
-            sentence = f"ended by signal {code - 128} ({_signal_name(code - 128)})"
+        if number := -code if code < 0 else max(code - 128, 0):
+            sentence = f"ended by signal {number} ({_signal_name(number)})"
         reason = sentence or f"exit code {code}"
         raise StageError(f"{name} failed: {reason}\n  log: {folder / 'log.txt'}")
     return time.monotonic() - begun
@@ -203,6 +203,16 @@ def _stream(
     last = ""
     # Unbuffered: what could not be written to a full disk must not come up again on closing.
     with record.open("wb", buffering=0) as file:
+
+        def show(line: str) -> None:
+            nonlocal last
+            sys.stderr.write(f"[{name}] {line.rstrip()}\n")
+            sys.stderr.flush()
+            # A full disk must not cost the reader the stage's own sentence about it.
+            with contextlib.suppress(OSError):
+                file.write(line.encode())
+            last = line.strip() or last
+
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(GUARD), _watched(), *command],
             stdin=subprocess.DEVNULL,
@@ -214,17 +224,15 @@ def _stream(
             cwd=cwd,
             start_new_session=True,
         )
+        assert process.stdout is not None
         try:
-            for line in process.stdout or ():
-                sys.stderr.write(f"[{name}] {line.rstrip()}\n")
-                sys.stderr.flush()
-                # A full disk must not cost the reader the stage's own sentence about it.
-                with contextlib.suppress(OSError):
-                    file.write(line.encode())
-                last = line.strip() or last
+            for line in process.stdout:
+                show(line)
             return process.wait(), last
         except BaseException:
             _end(process)
+            for line in process.stdout:
+                show(line)
             raise
 
 
@@ -235,5 +243,3 @@ def _end(process: "subprocess.Popen[str]") -> None:
             os.killpg(process.pid, ask)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(patience)
-            if ask == signal.SIGKILL:
-                return

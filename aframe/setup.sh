@@ -32,8 +32,8 @@ rm -f .venv/aframe-stamp
 "$python" -m venv --clear .venv
 .venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock --quiet ||
     fail "pip could not install requirements.lock; its own words stand above. Is a package index reachable?"
-# -p names the environment, so that none that is active or set by UV_PYTHON is taken instead.
-env -u UV_PYTHON -u VIRTUAL_ENV .venv/bin/uv pip install --quiet -p .venv/bin/python --no-deps --offline \
+# -p names the environment: it wins over UV_PYTHON and one that is active.
+.venv/bin/uv pip install --quiet -p .venv/bin/python --no-deps --offline \
     -e libs/ledger -e libs/runtime -e .
 touch .venv/aframe-stamp
 echo "setup: done" >&2

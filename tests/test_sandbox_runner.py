@@ -98,10 +98,13 @@ def test_bytes_that_are_not_text_do_no_harm(tmp_path):
 ENDLESS = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-with open(sys.argv[1] if len(sys.argv) > 1 else "pids.tmp", "w") as file:
+with open("pids.tmp", "w") as file:
     file.write(f"{os.getpid()} {child.pid}")
 os.rename("pids.tmp", "pids")
-time.sleep(600)
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted; run it again to go on")
 """
 
 CALLER = """
@@ -133,6 +136,8 @@ def test_a_stage_dies_with_law_however_law_dies(how, where, tmp_path):
         else:
             os.kill(caller.pid, how)
         assert wait_for(lambda: not any(alive(pid) for pid in pids))
+    if how == signal.SIGINT:
+        assert "run it again to go on" in (tmp_path / "log.txt").read_text()
 
 
 def test_the_same_stage_waits_for_its_other_run(tmp_path, caplog):

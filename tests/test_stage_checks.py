@@ -91,3 +91,16 @@ def test_a_description_of_another_network_goes(task):
     with pytest.raises(ProductError, match=r"model.pt has sha256 .* model.yaml beside it says 0"):
         train.validate()
     assert not folder.exists()
+
+
+def test_an_empty_repository_goes(task):
+    export = aframe.ExportLocal(experiment=task.experiment)
+    folder = export.path("repository-0")
+    (folder / "aframe").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="no model was exported"):
+        export.validate()
+    assert not folder.exists()
+    (folder / "aframe").mkdir(parents=True)
+    (folder / "aframe" / "config.pbtxt").write_text("")
+    export.validate()
+    assert export.complete()

@@ -26,3 +26,10 @@ class ExportLocal(StageTask, FoldTask):
         """`export build`."""
         folders = options(run_dir=self.input().path, output=self.output().path)
         return ["build", *options(experiment=experiment), *folders]
+
+    def check(self) -> None:
+        """See that the repository holds models."""
+        super().check()
+        folder = Path(self.output().path)
+        if not list(folder.glob("*/config.pbtxt")):
+            raise FileNotFoundError(f"no */config.pbtxt in {folder}: no model was exported")

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from architectures.base import FRAME_RATE, StreamingNetwork
+from architectures.pooling import log_mean_exp
 
 
 class ValidBlock(torch.nn.Module):
@@ -134,6 +135,4 @@ class TwoTower(StreamingNetwork):
 
     def pool(self, evidence: Tensor, stride: int = 1) -> Tensor:
         """See `StreamingNetwork`."""
-        # exp(80) is far above any score and far below the largest float32
-        odds = evidence.clamp(max=80.0).exp()[:, None]
-        return F.avg_pool1d(odds, self.pool_size, stride)[:, 0].log()
+        return log_mean_exp(evidence, self.pool_size, stride)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from bilby.core.prior import ConditionalPowerLaw, LogNormal, PowerLaw, Uniform
+from bilby.core.prior import ConditionalPowerLaw, PowerLaw, Uniform
 
 
 class MassDensity(Protocol):
@@ -108,11 +108,15 @@ class LogNormalMasses:
 
     def log_prob(self, mass_1: np.ndarray, mass_2: np.ndarray) -> np.ndarray:
         """See `MassDensity`."""
-        first = LogNormal(mu=np.log(self.median_1), sigma=self.width)
-        second = LogNormal(mu=np.log(self.median_2), sigma=self.width)
+        # bilby's LogNormal takes arrays of one axis only
+
+        def one(mass: np.ndarray, median: float) -> np.ndarray:
+            deviation = np.log(mass / median) / self.width
+            return -np.square(deviation) / 2 - np.log(mass * self.width * np.sqrt(2 * np.pi))
+
         # either of the two may be the heavier one
         log_prob = np.logaddexp(
-            first.ln_prob(mass_1) + second.ln_prob(mass_2),
-            first.ln_prob(mass_2) + second.ln_prob(mass_1),
+            one(mass_1, self.median_1) + one(mass_2, self.median_2),
+            one(mass_2, self.median_1) + one(mass_1, self.median_2),
         )
         return np.where(mass_2 <= mass_1, log_prob, -np.inf)

@@ -1,4 +1,4 @@
-"""`python -m train fit|validate`: LightningCLI with the experiment as the source of the physics."""
+"""`python -m train`: LightningCLI with the experiment as the source of the physics."""
 
 from __future__ import annotations
 
@@ -47,7 +47,11 @@ class TrainCLI(LightningCLI):
         trainer = super().instantiate_trainer(**kwargs)
         trainer.logger = CSVLogger(folder, name="", version="")
         checkpoint = ModelCheckpoint(
-            folder, filename="best", monitor="valid_auroc", mode="max", save_last=True,
+            folder,
+            filename="best",
+            monitor="valid_auroc",
+            mode="max",
+            save_last=True,
             enable_version_counter=False,
         )
         trainer.callbacks = [

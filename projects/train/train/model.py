@@ -77,7 +77,9 @@ class Detector(L.LightningModule):
         if not isinstance(network, StreamingNetwork) or not self.pairings:
             return F.binary_cross_entropy_with_logits(network(kernels), labels)
         features = network.towers(kernels)
-        loss = F.binary_cross_entropy_with_logits(network.pool(network.head(features))[:, 0], labels)
+        loss = F.binary_cross_entropy_with_logits(
+            network.pool(network.head(features))[:, 0], labels
+        )
         if network.num_ifos < 2:
             return loss
         # Partners from all over the batch: two signals, a signal and noise, noise and noise.
@@ -145,4 +147,7 @@ class Detector(L.LightningModule):
             total_steps=int(self.trainer.estimated_stepping_batches),
             pct_start=self.warm_up,
         )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -122,5 +122,7 @@ class Signals:
         peak = self.peak - taps.shape[-1] // 2
         samples = (peak - place)[:, None] + torch.arange(self.kernel_size, device=self.device)
         inside = (samples >= 0) & (samples < whitened.shape[-1])
-        samples = samples.clamp(0, whitened.shape[-1] - 1)[:, None].expand(-1, len(self.tensors), -1)
+        samples = samples.clamp(0, whitened.shape[-1] - 1)[:, None].expand(
+            -1, len(self.tensors), -1
+        )
         return whitened.gather(-1, samples) * inside[:, None]

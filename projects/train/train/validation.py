@@ -152,7 +152,9 @@ class ValidationSet:
         loudest = scores.reshape(-1, size).amax(dim=-1)
         return loudest[loudest > -torch.inf]
 
-    def _timeline(self, window_size: int, sizes: Sequence[int], view: float, rate: float) -> FrameTimeline:
+    def _timeline(
+        self, window_size: int, sizes: Sequence[int], view: float, rate: float
+    ) -> FrameTimeline:
         stretches = [
             Stretch(item.gps_start, size, self.left_out, item.file.label)
             for item, size in zip(self.loaded, sizes, strict=True)
@@ -190,7 +192,9 @@ class ValidationSet:
             partners = [(torch.arange(len(row)) + shift) % len(row) for shift in shifts]
             scores = torch.cat(
                 [
-                    network(torch.stack([row[p[k : k + 256], j] for j, p in enumerate(partners)], 1))
+                    network(
+                        torch.stack([row[p[k : k + 256], j] for j, p in enumerate(partners)], 1)
+                    )
                     for k in range(0, len(row), 256)
                 ]
             )

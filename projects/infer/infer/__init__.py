@@ -1,0 +1,1 @@
+"""Search strain: time slides, injections, zero lag."""
