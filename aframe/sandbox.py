@@ -32,6 +32,10 @@ CODE_IN_IMAGE = "/opt/aframe"
 # Settings of the caller that reach a stage in an image; a stage in a venv sees all but PYTHON*.
 FORWARDED = ("AFRAME_LOG_LEVEL", "AFRAME_TRACEBACK", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TERM")
 
+# Idle threads sleep. Spinning ones, the default of OpenMP, make a stage several times slower where it
+# shares its cores with anything else, another stage of `--workers 2` for one.
+THREADING = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 
 class StageError(RuntimeError):
     """A stage ended with an error; carries the stage's own last sentence."""
@@ -77,7 +81,7 @@ class Sandbox:
             binds.append(f"{REPOSITORY}:{CODE_IN_IMAGE}:ro")
         command = [_find_apptainer(), "run", "--containall", "--cleanenv", "--no-home"]
         command += [part for bind in binds for part in ("--bind", bind)]
-        variables = {name: os.environ[name] for name in FORWARDED if name in os.environ}
+        variables = THREADING | {n: os.environ[n] for n in FORWARDED if n in os.environ}
         if self.gpus:
             command.append("--nv")
             variables["CUDA_VISIBLE_DEVICES"] = self.gpus
@@ -87,6 +91,7 @@ class Sandbox:
     def variables(self) -> dict[str, str]:
         """Environment variables of the command."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_"))}
+        kept = THREADING | kept
         kept["PYTHONUNBUFFERED"] = "1"
         kept["PYTHONNOUSERSITE"] = "1"
         if self.gpus and self.kind == "venv":

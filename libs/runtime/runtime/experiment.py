@@ -112,10 +112,11 @@ class Waveforms(Section):
     """Frequency at which spins are given [Hz]."""
     num_training: Annotated[int, Field(gt=0)]
     """Number of signals to train on."""
-    chirp_mass_exponent: Annotated[float, Field(ge=0, le=5)] = 2.5
-    """Training signals are drawn from the prior times the detector-frame chirp mass to this
-    power. Training fixes the SNR; the volume from which a source is seen at a fixed SNR goes
-    with the power 2.5, so that this is how signals of one SNR are distributed. 0 for the prior."""
+    chirp_mass_exponent: Annotated[float, Field(ge=0, le=5)] = 1.5
+    """Training signals are drawn from the prior times the detector-frame chirp mass to this power,
+    since training fixes their SNR and heavier sources are seen further. 0 is the prior; 2.5 is what
+    a Euclidean universe without end would give; 1.5 is near what is accepted as an injection from
+    redshifts up to 1 at the sensitivity of O3."""
 
 
 class Injections(Section):
