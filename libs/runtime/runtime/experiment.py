@@ -113,8 +113,8 @@ class Waveforms(Section):
     num_training: Annotated[int, Field(gt=0)]
     """Number of signals to train on."""
     chirp_mass_exponent: Annotated[float, Field(ge=0, le=5)] = 1.5
-    """Training signals are drawn from the prior times the detector-frame chirp mass to this power,
-    since training fixes their SNR and heavier sources are seen further. 0 is the prior; 2.5 is what
+    """Training signals are drawn from the prior times the detector-frame chirp mass to this
+    power, since training fixes their SNR and heavier sources are seen further. 0 is the prior; 2.5 is what
     a Euclidean universe without end would give; 1.5 is near what is accepted as an injection from
     redshifts up to 1 at the sensitivity of O3."""
 

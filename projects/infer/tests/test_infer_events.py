@@ -3,7 +3,6 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from infer.events import cluster, integrate
 
 
@@ -23,9 +22,7 @@ def test_integration_is_the_running_mean(size: int, count: int, seed: int) -> No
     holes=st.lists(st.booleans(), min_size=40, max_size=40),
     reach=st.integers(1, 6),
 )
-def test_clusters_are_the_loudest_around(
-    values: list[int], holes: list[bool], reach: int
-) -> None:
+def test_clusters_are_the_loudest_around(values: list[int], holes: list[bool], reach: int) -> None:
     statistic = np.array(values, dtype=np.float32)
     counts = np.array(holes[: len(values)])
     places = cluster(statistic, counts, reach)

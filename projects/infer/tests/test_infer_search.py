@@ -9,13 +9,12 @@ import pytest
 import torch
 import yaml
 from architectures import ResNet, TwoTower
-from ledger import EventSet, InjectionSet, RecoveredInjections, StrainIndex, StrainSegment
-from preprocessing import WhiteningRecipe, whiten
-from runtime import load_experiment, make_provenance
-
 from infer.repository import Repository
 from infer.scorers import StreamingScorer, WindowedScorer
 from infer.search import search
+from ledger import EventSet, InjectionSet, RecoveredInjections, StrainIndex, StrainSegment
+from preprocessing import WhiteningRecipe, whiten
+from runtime import load_experiment, make_provenance
 
 RATE = 512
 ASD = 1e-23

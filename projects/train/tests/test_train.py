@@ -134,7 +134,9 @@ def test_known_events_are_never_trained_on(inputs: dict[str, Path]) -> None:
     kernels, _ = background.draw(4000, generator)
     assert kernels.abs().max() < 100
     # and the rest is used up to the very edge of the window
-    assert background.livetime == pytest.approx((len(values[0]) - 2 * (768 - 1) - 1024) / RATE, abs=0.1)
+    assert background.livetime == pytest.approx(
+        (len(values[0]) - 2 * (768 - 1) - 1024) / RATE, abs=0.1
+    )
     unguarded, _ = Background(loaded, 768).draw(4000, generator)
     assert unguarded.abs().max() > 1e5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,12 @@ def publish(
         parents: Ids of the products it was trained on, by role.
     """
     module = script(detector.network)
+    # through memory, since TorchScript writes the name of the file into the file
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer)
     with staged(folder / "model.pt") as partial:
-        module.save(str(partial))
-        digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+        partial.write_bytes(buffer.getvalue())
+    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     description = describe(detector, measures) | {
         "sha256": digest,
         "code_version": code_version(),
