@@ -114,9 +114,9 @@ class Waveforms(Section):
     """Number of signals to train on."""
     chirp_mass_exponent: Annotated[float, Field(ge=0, le=5)] = 1.5
     """Training signals are drawn from the prior times the detector-frame chirp mass to this
-    power, since training fixes their SNR and heavier sources are seen further. 0 is the prior; 2.5 is what
-    a Euclidean universe without end would give; 1.5 is near what is accepted as an injection from
-    redshifts up to 1 at the sensitivity of O3."""
+    power, since training fixes their SNR and heavier sources are seen further. 0 is the prior;
+    2.5 is what a Euclidean universe without end would give; 1.5 is near what is accepted as an
+    injection from redshifts up to 1 at the sensitivity of O3."""
 
 
 class Injections(Section):
