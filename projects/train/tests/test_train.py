@@ -114,6 +114,18 @@ def test_batches_hold_the_configured_fractions(inputs: dict[str, Path]) -> None:
     assert energy[:16].mean() > energy[16:].mean() + 25
 
 
+def test_mixed_noise_is_noise_of_the_same_kind(inputs: dict[str, Path]) -> None:
+    for mixing in (0.0, 1.0):
+        data = data_of(inputs, batch_size=256, signal_fraction=0.0, mixing=mixing)
+        kernels, labels = data.make_batch(0)
+        assert not labels.any()
+        # 15/16 of the band is kept, and the PSD of 8 s makes it some per cent louder
+        assert kernels.var().item() == pytest.approx(15 / 16 * 1.2, abs=0.1)
+        spectrum = torch.fft.rfft(kernels).abs().square().mean(dim=(0, 1))
+        flat = spectrum[60:360] / spectrum[60:360].mean()
+        assert (flat - 1).abs().max() < 0.35
+
+
 def test_batches_depend_on_their_number_alone(inputs: dict[str, Path]) -> None:
     data = data_of(inputs, batch_size=32)
     first = data.make_batch(3)

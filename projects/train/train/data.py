@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ class Data(L.LightningDataModule):
         coalescence: Earliest and latest time of the coalescence in the kernel [s].
         inversion: Probability that a detector's noise changes sign.
         reversal: Probability that a detector's noise runs backward.
+        mixing: Probability that a detector's noise is a mixture of two kernels with amplitudes
+            cos(x) and sin(x). A mixture of Gaussian noise is Gaussian noise of the same
+            spectrum that was never there before, which keeps a network from learning the
+            training noise by heart; the rest keeps glitches as loud as they are.
         validation_livetime: Livetime of the time slides of a validation, as far as the data
             allow [s].
     """
@@ -55,11 +60,12 @@ class Data(L.LightningDataModule):
         coalescence: tuple[float, float] = (0.45, 1.4),
         inversion: float = 0.5,
         reversal: float = 0.5,
+        mixing: float = 0.75,
         validation_livetime: float = 40000.0,
     ) -> None:
         super().__init__()
         self.experiment = load_experiment(experiment)
-        for name in ("signal_fraction", "inversion", "reversal"):
+        for name in ("signal_fraction", "inversion", "reversal", "mixing"):
             if not 0 <= locals()[name] <= 1:
                 raise ValueError(f"data.{name} {locals()[name]} is no fraction between 0 and 1")
         self.paths = {"strain": strain, "waveforms": waveforms, "validation": validation}
@@ -71,6 +77,7 @@ class Data(L.LightningDataModule):
         self.coalescence = coalescence
         self.inversion = inversion
         self.reversal = reversal
+        self.mixing = mixing
         self.validation_livetime = validation_livetime
         self.seconds_making = 0.0
 
@@ -135,6 +142,15 @@ class Data(L.LightningDataModule):
         self.seconds_making += time.perf_counter() - begun
         return made
 
+    def _noise(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Kernels of noise, some inverted, some reversed, and their filters."""
+        kernels, taps = self.background.draw(self.batch_size, generator)
+        shape, device = (*kernels.shape[:2], 1), kernels.device
+        reverse = torch.rand(shape, generator=generator, device=device) < self.reversal
+        kernels = torch.where(reverse, kernels.flip(-1), kernels)
+        invert = torch.rand(shape, generator=generator, device=device) < self.inversion
+        return torch.where(invert, -kernels, kernels), taps
+
     def make_batch(self, number: int) -> tuple[Tensor, Tensor]:
         """Kernels and labels of a training step.
 
@@ -148,12 +164,12 @@ class Data(L.LightningDataModule):
         device = self.background.values.device
         generator = torch.Generator(device)
         generator.manual_seed(seed_for(self.experiment.seed, "train", self.fold, number))
-        kernels, taps = self.background.draw(self.batch_size, generator)
+        kernels, taps = self._noise(generator)
+        others, _ = self._noise(generator)
         shape = (*kernels.shape[:2], 1)
-        reverse = torch.rand(shape, generator=generator, device=device) < self.reversal
-        kernels = torch.where(reverse, kernels.flip(-1), kernels)
-        invert = torch.rand(shape, generator=generator, device=device) < self.inversion
-        kernels = torch.where(invert, -kernels, kernels)
+        mix = torch.rand(shape, generator=generator, device=device) < self.mixing
+        angle = mix * (math.pi / 2) * torch.rand(shape, generator=generator, device=device)
+        kernels = angle.cos() * kernels + angle.sin() * others
         count = round(self.signal_fraction * self.batch_size)
         labels = torch.zeros(self.batch_size, device=device)
         if count:
