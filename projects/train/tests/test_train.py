@@ -1,6 +1,12 @@
 """Training: batches are what they claim, the network learns, the result is what search needs."""
 
+import csv
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,11 +243,65 @@ def test_script_keeps_the_parts(inputs: dict[str, Path]) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def arguments_of(config: dict, inputs: dict[str, Path], folder: Path) -> list[str]:
+    path = folder / "train.yaml"
+    path.write_text(yaml.safe_dump(config))
+    given = [f"--config={path}", f"--run_dir={folder / 'run'}"]
+    return ["fit", *given, *(f"--{name}={value}" for name, value in inputs.items())]
+
+
+def test_killed_training_goes_on_as_if_nothing_had_been(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    config = {
+        "trainer": {
+            "max_epochs": 3,
+            "accelerator": "cpu",
+            "enable_progress_bar": False,
+            "logger": False,
+        },
+        "model": {"learning_rate": 0.01},
+        "data": {"batch_size": 16, "batches_per_epoch": 4, "validation_livetime": 200},
+    }
+    curves = []
+    for name in ("unbroken", "killed"):
+        folder = tmp_path / name
+        folder.mkdir()
+        command = [sys.executable, "-m", "train", *arguments_of(config, inputs, folder)]
+        table = folder / "run/metrics.csv"
+        if name == "killed":
+            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            while not (folder / "run/last.ckpt").exists() or not table.exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert not (folder / "run/model.pt").exists()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ("going on from last.ckpt" in done.stderr) == (name == "killed")
+        with table.open(newline="") as file:
+            curves.append([(r["epoch"], r["train_loss"]) for r in csv.DictReader(file)])
+    assert [epoch for epoch, _ in curves[0]] == ["0", "1", "2"]
+    assert len({loss for _, loss in curves[0]}) == 3
+    assert curves[0] == curves[1]
+
+
+def test_every_epoch_brings_new_batches(inputs: dict[str, Path]) -> None:
+    data = data_of(inputs, batch_size=8, batches_per_epoch=2)
+    seen = []
+    for epoch in range(3):
+        data.trainer = SimpleNamespace(training=True, current_epoch=epoch)
+        for item in data.train_dataloader():
+            seen.append(data.on_after_batch_transfer(item, 0)[0])
+    for i, kernels in enumerate(seen):
+        assert not any(torch.equal(kernels, other) for other in seen[:i])
+
+
 @pytest.mark.parametrize("architecture", ["TwoTower", "ResNet"])
-def test_it_learns_and_goes_on(
+def test_it_learns(
     inputs: dict[str, Path], tmp_path: Path, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command line trains to a useful network, publishes it, and resumes a cut run."""
+    """The command line trains to a useful network and publishes it."""
     from train.cli import main
 
     options = {"layers": [1, 1, 1, 1]} if architecture == "ResNet" else {}
@@ -255,12 +315,8 @@ def test_it_learns_and_goes_on(
             "validation_livetime": 500,
         },
     }
-    path = tmp_path / "train.yaml"
-    path.write_text(yaml.safe_dump(config))
     run = tmp_path / "run"
-    arguments = ["train", "fit", f"--config={path}", f"--run_dir={run}"]
-    arguments += [f"--{name}={value}" for name, value in inputs.items()]
-    monkeypatch.setattr("sys.argv", arguments)
+    monkeypatch.setattr("sys.argv", ["train", *arguments_of(config, inputs, tmp_path)])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0

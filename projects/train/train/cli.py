@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from runtime.cli import configure_logging, run_or_explain
 
 from train.data import Data
-from train.log import EpochLine
+from train.log import EpochLog
 from train.model import Detector
 from train.publish import Publish
 
@@ -45,18 +44,13 @@ class TrainCLI(LightningCLI):
         """Add what every run has: checkpoints, the log, the published model."""
         folder = self._get(self.config, "run_dir")
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.logger = CSVLogger(folder, name="", version="")
-        checkpoint = ModelCheckpoint(
-            folder,
-            filename="best",
-            monitor="valid_auroc",
-            mode="max",
-            save_last=True,
-            enable_version_counter=False,
-        )
-        trainer.callbacks = [
-            c for c in trainer.callbacks if not isinstance(c, ModelCheckpoint)
-        ] + [EpochLine(), Publish(folder), checkpoint]
+        options = {"dirpath": folder, "enable_version_counter": False}
+        best = ModelCheckpoint(filename="best", monitor="valid_auroc", mode="max", **options)
+        # its own callback, since `save_last` of the other saves only when the best improves
+        last = ModelCheckpoint(filename="last", **options)
+        kept = [c for c in trainer.callbacks if not isinstance(c, ModelCheckpoint)]
+        log = EpochLog(folder / "metrics.csv")
+        trainer.callbacks = [*kept, log, Publish(folder), best, last]
         return trainer
 
     def before_fit(self) -> None:

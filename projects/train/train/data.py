@@ -122,12 +122,8 @@ class Data(L.LightningDataModule):
         )
 
     def train_dataloader(self) -> Any:
-        """Numbers of batches; the batches themselves are made on the device."""
-        # a step's random numbers depend on its number alone, whatever ran before
-        first = self.trainer.current_epoch * self.batches_per_epoch
-        return torch.utils.data.DataLoader(
-            range(first, first + self.batches_per_epoch), batch_size=None
-        )
+        """Numbers of batches within an epoch; the batches are made on the device."""
+        return torch.utils.data.DataLoader(range(self.batches_per_epoch), batch_size=None)
 
     def val_dataloader(self) -> Any:
         """One item: the validation set is scored as a whole."""
@@ -138,7 +134,8 @@ class Data(L.LightningDataModule):
         if not self.trainer.training:
             return self.validation
         begun = time.perf_counter()
-        made = self.make_batch(int(batch))
+        # Lightning asks for the loader once: the number must count on from epoch to epoch
+        made = self.make_batch(self.trainer.current_epoch * self.batches_per_epoch + int(batch))
         self.seconds_making += time.perf_counter() - begun
         return made
 

@@ -1,29 +1,51 @@
-"""A line per epoch."""
+"""A line and a row per epoch."""
 
+import csv
+import io
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+from ledger import staged
 
 log = logging.getLogger("train")
 
 
-class EpochLine(L.Callback):
-    """Logs one line per epoch: how far, how good, how fast, how long still."""
+class EpochLog(L.Callback):
+    """Logs one line per epoch and keeps `metrics.csv`, one row per epoch, complete at any time.
 
-    def __init__(self) -> None:
+    A resumed training goes on below the rows of the epochs that its checkpoint has seen.
+
+    Args:
+        path: The table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
         self.begun = 0.0
         self.first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock, and take over the rows of an interrupted run."""
         self.begun = time.monotonic()
         self.first = trainer.current_epoch
+        if self.first and self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = [r for r in csv.DictReader(file) if int(r["epoch"]) < self.first]
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the line."""
-        found: dict[str, Any] = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        """Write the line and the row."""
+        found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append({"epoch": trainer.current_epoch, **found})
+        text = io.StringIO()
+        table = csv.DictWriter(text, fieldnames=list(self.rows[-1]), restval="")
+        table.writeheader()
+        table.writerows(self.rows)
+        with staged(self.path) as partial:
+            partial.write_text(text.getvalue())
         done = trainer.current_epoch + 1
         each = (time.monotonic() - self.begun) / (done - self.first)
         log.info(
