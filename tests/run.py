@@ -4,6 +4,7 @@ Prints one closing line, `N passed, N failed, N skipped`, and exits non-zero if 
 `--lint` stops after lint and types. Further arguments go to each pytest.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aframe.environment import REPOSITORY, SetupError, ensure, packages
+from aframe.sandbox import THREADING
 
 BIN = Path(sys.prefix) / "bin"
 
@@ -64,7 +66,10 @@ def run_pytest(name: str, python: Path, tests: Path, extra: list[str]) -> Count:
         # -P: the tests see what is installed, not what happens to lie in the current folder.
         command = [python, "-P", "-u", "-m", "pytest", "-c", REPOSITORY / "pyproject.toml"]
         command += ["--rootdir", REPOSITORY, f"--junitxml={report}", tests, *extra]
-        code = subprocess.run([*map(str, command)], cwd=REPOSITORY, check=False).returncode
+        environment = THREADING | os.environ
+        code = subprocess.run(
+            [*map(str, command)], cwd=REPOSITORY, env=environment, check=False
+        ).returncode
         if not report.exists():
             say(f"{name}: pytest ended with exit code {code} and no report")
             return Count(failed=1)
