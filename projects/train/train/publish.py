@@ -18,6 +18,7 @@ from runtime.provenance import code_version
 from train.model import Detector
 
 
+@torch.no_grad()
 def script(network: WindowedNetwork) -> torch.jit.ScriptModule:
     """TorchScript of a network with, if it streams, its parts as methods of their own."""
     network = network.eval().cpu()
