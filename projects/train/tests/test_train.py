@@ -161,7 +161,7 @@ def test_known_events_are_never_trained_on(inputs: dict[str, Path]) -> None:
 
 def test_signals_have_the_snr_and_place_asked_for(inputs: dict[str, Path]) -> None:
     data = data_of(inputs)
-    snr = SnrDistribution(minimum=9.99, maximum=10.01)
+    snr = SnrDistribution(minimum=9.99, start=10.0, maximum=10.01)
     signals = Signals(
         WaveformSet.read(inputs["waveforms"]),
         ("H1", "L1"),
@@ -172,7 +172,7 @@ def test_signals_have_the_snr_and_place_asked_for(inputs: dict[str, Path]) -> No
     )
     generator = torch.Generator().manual_seed(1)
     _, taps = data.background.draw(300, generator)
-    drawn = signals.draw(taps, generator)
+    drawn = signals.draw(taps, generator, 0)
     found = drawn.square().sum(dim=(1, 2)).sqrt()
     torch.testing.assert_close(found, torch.full((300,), 10.0), rtol=0.01, atol=0)
     # the centre of the energy is at the coalescence, delayed by at most the light's way
@@ -188,7 +188,7 @@ def test_snr_distribution_is_the_power_law() -> None:
     generator = torch.Generator().manual_seed(2)
     for index in (-4.0, -3.0, -1.0):
         snr = SnrDistribution(4, 40, index)
-        drawn = snr.draw(200_000, generator, torch.device("cpu"))
+        drawn = snr.draw(200_000, generator, torch.device("cpu"), 0)
         assert drawn.min() >= 4
         assert drawn.max() <= 40.001
         if index == -1:
@@ -197,6 +197,15 @@ def test_snr_distribution_is_the_power_law() -> None:
             p = index + 1
             expected = (8**p - 4**p) / (40**p - 4**p)
         assert (drawn < 8).float().mean().item() == pytest.approx(expected, abs=0.005)
+
+
+def test_loud_signals_come_first() -> None:
+    snr = SnrDistribution(minimum=5, start=12, start_steps=100)
+    assert [snr.smallest(step) for step in (0, 50, 100, 5000)] == [12, 8.5, 5, 5]
+    drawn = snr.draw(10_000, torch.Generator().manual_seed(0), torch.device("cpu"), 50)
+    assert drawn.min().item() == pytest.approx(8.5, abs=0.01)
+    with pytest.raises(ValueError, match="are not in order"):
+        SnrDistribution(minimum=13, start=12)
 
 
 def test_other_settings_are_refused(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -311,7 +320,7 @@ def test_it_learns(
         "data": {
             "batch_size": 32 if architecture == "ResNet" else 64,
             "batches_per_epoch": 10 if architecture == "ResNet" else 25,
-            "snr": {"minimum": 12.0, "maximum": 30.0, "index": -3.0},
+            "snr": {"minimum": 12.0, "start": 12.0, "maximum": 30.0, "index": -3.0},
             "validation_livetime": 500,
         },
     }

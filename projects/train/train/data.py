@@ -170,6 +170,6 @@ class Data(L.LightningDataModule):
         count = round(self.signal_fraction * self.batch_size)
         labels = torch.zeros(self.batch_size, device=device)
         if count:
-            kernels[:count] += self.signals.draw(taps[:count], generator)
+            kernels[:count] += self.signals.draw(taps[:count], generator, number)
             labels[:count] = 1
         return kernels, labels

@@ -20,23 +20,40 @@ class SnrDistribution:
         minimum: Smallest SNR.
         maximum: Largest SNR.
         index: Exponent of the density; -4 is a uniform distribution in Euclidean volume.
+        start: Smallest SNR at the first step, from which it falls to `minimum`: a network that
+            first sees loud signals finds out sooner what to look for.
+        start_steps: Steps over which it falls; 0 for none.
     """
 
     minimum: float = 5.0
     maximum: float = 50.0
     index: float = -3.0
+    start: float = 12.0
+    start_steps: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.minimum < self.maximum:
-            raise ValueError(f"SNR range [{self.minimum}, {self.maximum}] is not in order")
+        if not 0 < self.minimum <= self.start < self.maximum:
+            raise ValueError(
+                f"SNRs minimum {self.minimum}, start {self.start}, maximum {self.maximum} are not "
+                "in order"
+            )
 
-    def draw(self, batch: int, generator: torch.Generator, device: torch.device) -> Tensor:
-        """Draw SNRs, of shape (batch,)."""
+    def smallest(self, step: int) -> float:
+        """Smallest SNR at a training step."""
+        if step >= self.start_steps:
+            return self.minimum
+        return self.start + (self.minimum - self.start) * step / self.start_steps
+
+    def draw(
+        self, batch: int, generator: torch.Generator, device: torch.device, step: int
+    ) -> Tensor:
+        """Draw the SNRs of a training step, of shape (batch,)."""
+        minimum = self.smallest(step)
         uniform = torch.rand(batch, generator=generator, device=device)
         if self.index == -1:
-            return self.minimum * (self.maximum / self.minimum) ** uniform
+            return minimum * (self.maximum / minimum) ** uniform
         power = self.index + 1
-        low, high = self.minimum**power, self.maximum**power
+        low, high = minimum**power, self.maximum**power
         return (low + uniform * (high - low)) ** (1 / power)
 
 
@@ -85,12 +102,13 @@ class Signals:
         self.tensors, self.vertices = tensors.to(device), vertices.to(device)
         self.device = device
 
-    def draw(self, taps: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, taps: Tensor, generator: torch.Generator, step: int) -> Tensor:
         """Draw whitened signals.
 
         Args:
             taps: Whitening filters, of shape (batch, ifo, filter_size).
             generator: Random numbers, on the device of the signals.
+            step: Training step, which the smallest SNR depends on.
 
         Returns:
             Signals, of shape (batch, ifo, kernel_size).
@@ -114,7 +132,7 @@ class Signals:
         whitened = filter_signals(response.float(), taps)
         # the sum of squares of a whitened signal is its squared SNR
         found = whitened.square().sum(dim=(1, 2)).sqrt().clamp(min=1e-6)
-        wanted = self.snr.draw(batch, generator, self.device)
+        wanted = self.snr.draw(batch, generator, self.device, step)
         whitened = whitened * (wanted / found)[:, None, None]
 
         low, high = (round(t * self.sample_rate) for t in self.coalescence)
