@@ -143,7 +143,11 @@ def test_block_by_block_equals_whole(seconds: int, extra: int, at_once: int) -> 
         start = block * RECIPE.update_size
         whole = stretch.values[:, start : start + RECIPE.update_size]
         torch.testing.assert_close(
-            module(noise[None, :, start : start + window])[0], whole, rtol=0, atol=1e-3
+            # float32 transforms of another length, of noise that spans 1e4 in amplitude
+            module(noise[None, :, start : start + window])[0],
+            whole,
+            rtol=0,
+            atol=5e-3,
         )
 
 

@@ -177,9 +177,15 @@ def require_equal(name: str, found: Tensor, expected: Tensor, tolerance: float =
         The largest difference relative to the spread.
 
     Raises:
-        ProductError: It exceeds the tolerance or is not finite.
+        ProductError: It exceeds the tolerance or is not finite, or the network gives the same
+            value for every input.
     """
-    spread = float(expected.std()) or 1.0
+    spread = float(expected.std())
+    if spread < 1e-5 * max(1.0, float(expected.abs().max())):
+        raise ProductError(
+            f"model {name} gives {float(expected.mean()):.4g} whatever it sees: training has failed "
+            "(dead units), lower model.learning_rate and train again"
+        )
     largest = float(np.abs((found - expected).numpy()).max()) / spread
     if not largest <= tolerance:
         raise ProductError(

@@ -29,7 +29,7 @@ def write_run(folder: Path, network: torch.nn.Module) -> Path:
     network.eval()
     if isinstance(network, TwoTower):  # scores that spread as those of a trained network do
         with torch.no_grad():
-            network.evidence.weight *= 2 / network(kernel).std()
+            network.evidence.weight *= 2 / network(kernel).std().clamp(min=1e-3)
     folder.mkdir()
     streaming = isinstance(network, StreamingNetwork)
     if streaming:
@@ -122,6 +122,15 @@ def test_differing_export_is_refused(
         build_repository(EXPERIMENT, run, tmp_path / "repository")
     assert (tmp_path / "repository/repository.yaml").read_bytes() == before
     assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_dead_network_is_refused(tmp_path: Path) -> None:
+    network = TwoTower(2, 512, 1.5)
+    with torch.no_grad():
+        network.project.weight.zero_()
+    run = write_run(tmp_path / "run", network)
+    with pytest.raises(ValueError, match=r"towers gives 0 whatever it sees: training has failed"):
+        build_repository(EXPERIMENT, run, tmp_path / "repository")
 
 
 def test_exchanged_network_is_refused(
