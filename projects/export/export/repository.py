@@ -183,8 +183,8 @@ def require_equal(name: str, found: Tensor, expected: Tensor, tolerance: float =
     spread = float(expected.std())
     if spread < 1e-5 * max(1.0, float(expected.abs().max())):
         raise ProductError(
-            f"model {name} gives {float(expected.mean()):.4g} whatever it sees: training has failed "
-            "(dead units), lower model.learning_rate and train again"
+            f"model {name} gives {float(expected.mean()):.4g} whatever it sees: training has "
+            "failed (dead units), lower model.learning_rate and train again"
         )
     largest = float(np.abs((found - expected).numpy()).max()) / spread
     if not largest <= tolerance:
