@@ -15,7 +15,7 @@ import yaml
 from infer.events import cluster
 from infer.repository import Repository
 from infer.scorers import StreamingScorer
-from infer.search import Searcher
+from infer.searcher import Searcher
 from ledger import StrainIndex, StrainSegment
 from preprocessing import WhiteningRecipe, whiten
 from preprocessing.slides import FrameTimeline, Stretch

@@ -39,12 +39,11 @@ def cluster(statistic: np.ndarray, counts: np.ndarray, reach: int) -> np.ndarray
     masked = np.where(counts, statistic, -np.inf)
     loudest = maximum_filter1d(masked, 2 * reach + 1, mode="constant", cval=-np.inf)
     places = np.flatnonzero((masked == loudest) & counts)
-    if len(places) < 2:
-        return places
-    # equal neighbours: keep the first of each run that lies within reach of the one kept before
+    # of equally loud neighbours the first is the event
     keep = np.ones(len(places), dtype=bool)
-    last = places[0]
-    for i in np.flatnonzero(np.diff(places) <= reach) + 1:
-        previous = places[:i][keep[:i]][-1] if i else last
-        keep[i] = places[i] - previous > reach
+    event = -reach - 1
+    for i, place in enumerate(places):
+        keep[i] = place - event > reach
+        if keep[i]:
+            event = place
     return places[keep]
