@@ -128,7 +128,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
             for ifo in ("H1", "L1")
         }
         if name == "a":  # a known event, very loud in both
-            burst(strain, start, 1030.0, 60)
+            burst(strain, start, 1030.0, 160)
         StrainSegment(strain=strain, gps_start=start, sample_rate=RATE).write(
             folder / f"{name}.hdf5", provenance
         )
@@ -146,7 +146,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
     ).write(folder / "index.hdf5", provenance)
     times = np.array([1015.0, 1045.5, 2020.25, 2033.0])
     response = np.zeros((4, 2, 4 * RATE))
-    for i, snr in enumerate((8, 20, 30, 60)):
+    for i, snr in enumerate((8, 60, 80, 120)):
         wave = {ifo: np.zeros(4 * RATE) for ifo in ("H1", "L1")}
         burst(wave, 0.0, 3.0, snr)
         response[i] = np.stack(list(wave.values()))
@@ -157,7 +157,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
         snr_threshold=4.0,
         volume=1.0,
         time=times,
-        snr=np.array([8.0, 20, 30, 60]),
+        snr=np.array([8.0, 60, 80, 120]),
         ifo_snr=np.ones((4, 2)),
         parameters={"redshift": np.zeros(4)},
         response=response,
