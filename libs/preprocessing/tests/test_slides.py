@@ -28,7 +28,7 @@ def brute_force(timeline: FrameTimeline, shifts: tuple[int, ...]) -> np.ndarray:
     return counts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     window=st.integers(1, 6),

@@ -10,7 +10,7 @@ from evaluate.rates import (
     poisson_interval,
     threshold_at_far,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -118,6 +118,7 @@ def test_threshold_with_ties():
     assert 4.0 < top < 4.0 + 1e-12
 
 
+@settings(deadline=None, derandomize=True)
 @given(
     background=st.lists(st.integers(0, 6), min_size=1, max_size=12),
     livetime=st.floats(0.3, 40),
@@ -137,6 +138,7 @@ def test_what_passes_a_threshold_has_at_most_this_rate(background, livetime, far
         assert (false_alarm_rate(quieter, events, livetime * YEAR).rate > far).all()
 
 
+@settings(deadline=None, derandomize=True)
 @given(livetime=st.floats(1e-3, 1e3), count=st.integers(1, 50))
 def test_threshold_at_the_rate_of_an_event_is_that_event(livetime, count):
     background = np.arange(60.0)
