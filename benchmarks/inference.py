@@ -15,11 +15,11 @@ import yaml
 from infer.events import cluster
 from infer.repository import Repository
 from infer.scorers import StreamingScorer
-from infer.searcher import Searcher
+from infer.searcher import Searcher, window_frames
 from ledger import StrainIndex, StrainSegment
 from preprocessing import WhiteningRecipe, whiten
 from preprocessing.slides import FrameTimeline, Stretch
-from runtime import load_experiment
+from runtime import Experiment, load_experiment
 
 
 def timed(work: Callable[[], None], repeats: int = 5) -> float:
@@ -62,15 +62,14 @@ def main() -> None:
         start, values = read_and_whiten()
         scorer = StreamingScorer(repository, rate)
         frames = scorer.add(values)
-        size = max(1, round(experiment.search.integration_length * rate))
-        window = scorer.score_frames + (size - 1) * scorer.stride
+        window = window_frames(scorer, with_rate(rate).search)
         timeline = FrameTimeline([Stretch(start, frames)], 64, window, scorer.view_length)
         searcher = Searcher(scorer, timeline, with_rate(rate), network["delay"])
         statistic, counts, evidence = searcher.slide((0, 0))
         places = cluster(statistic, counts, searcher.reach)
         searcher.times(places, evidence, (0, 0))
 
-    def with_rate(rate: int) -> object:
+    def with_rate(rate: int) -> Experiment:
         search = experiment.search.model_copy(update={"scores_per_second": rate})
         return experiment.model_copy(update={"search": search})
 

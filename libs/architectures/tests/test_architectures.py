@@ -25,6 +25,7 @@ def trained_like(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     return network
 
 
+torch.manual_seed(0)
 NETWORKS = {rate: trained_like(TwoTower(2, rate, 1.5)) for rate in (512, 1024, 2048)}
 
 

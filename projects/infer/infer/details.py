@@ -34,7 +34,7 @@ def details(
     half_scores = round(DETAIL_LENGTH / 2 * rate)
     starts = searcher.timeline.gps(np.arange(len(scores)) * searcher.scorer.stride)
     # a score is shown at the time at which what it looks at ends
-    length = (searcher.evidence_frames - 1) / searcher.timeline.frame_rate
+    length = (searcher.window_frames - 1) / searcher.timeline.frame_rate
     shown = starts + length + searcher.scorer.evidence_length
     whitened, series = [], []
     for event in loudest:

@@ -18,7 +18,7 @@ from infer.exclusion import left_out_windows
 from infer.recovery import recover
 from infer.repository import Repository
 from infer.scorers import make_scorer
-from infer.searcher import Found, Searcher, event_set
+from infer.searcher import Found, Searcher, event_set, window_frames
 from infer.stretches import search_stretches
 
 log = logging.getLogger("infer")
@@ -58,10 +58,7 @@ def search(
     recipe = WhiteningRecipe.from_settings(settings.settings())
     scorer = make_scorer(models, settings.search.scores_per_second)
 
-    mean_size = max(
-        1, round(settings.search.integration_length * settings.search.scores_per_second)
-    )
-    window = scorer.score_frames + (mean_size - 1) * scorer.stride
+    window = window_frames(scorer, settings.search)
     shortest = scorer.view_length + (window - 1) / scorer.frame_rate
     stretches, runs = [], []
     for item in search_stretches(Path(strain), settings, fold, shortest):

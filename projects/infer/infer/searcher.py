@@ -8,6 +8,7 @@ import numpy as np
 from ledger import EventSet
 from preprocessing.slides import FrameTimeline
 from runtime import Experiment
+from runtime.experiment import Search
 
 from infer.events import cluster, integrate
 from infer.scorers import Scorer
@@ -32,6 +33,16 @@ class Found:
     shift: list[tuple[float, ...]] = field(default_factory=list)
 
 
+def mean_size(search: Search) -> int:
+    """Scores in the running mean of an integrated score."""
+    return max(1, round(search.integration_length * search.scores_per_second))
+
+
+def window_frames(scorer: Scorer, search: Search) -> int:
+    """Frames that one integrated score looks at."""
+    return scorer.score_frames + (mean_size(search) - 1) * scorer.stride
+
+
 class Searcher:
     """Scores slides of prepared strain and finds their events.
 
@@ -49,19 +60,14 @@ class Searcher:
         self.timeline = timeline
         self.experiment = experiment
         search = experiment.search
-        self.mean_size = max(1, round(search.integration_length * search.scores_per_second))
+        self.mean_size = mean_size(search)
+        self.window_frames = window_frames(scorer, search)
         self.reach = round(search.cluster_length * search.scores_per_second)
         self.offset = scorer.evidence_length - delay
 
     def statistic(self, evidence: np.ndarray) -> np.ndarray:
         """Integrated scores of evidence, (batch, frame) to (batch, score)."""
         return integrate(self.scorer.scores(evidence), self.mean_size)
-
-    @property
-    def evidence_frames(self) -> int:
-        """Values of the evidence behind one integrated score."""
-        scorer = self.scorer
-        return scorer.score_frames + (self.mean_size - 1) * scorer.stride
 
     def slide(self, shifts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Integrated scores of a slide, whether each counts, and the evidence behind them."""
@@ -74,7 +80,7 @@ class Searcher:
         self, places: np.ndarray, evidence: np.ndarray, shifts: tuple[int, ...]
     ) -> np.ndarray:
         """GPS time of coalescence in each detector, from the loudest evidence of each event."""
-        reach = np.arange(self.evidence_frames)
+        reach = np.arange(self.window_frames)
         frames = np.minimum(places[:, None] * self.scorer.stride + reach, len(evidence) - 1)
         loudest = frames[np.arange(len(places)), evidence[frames].argmax(axis=1)]
         return np.stack(

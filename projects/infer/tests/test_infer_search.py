@@ -18,6 +18,8 @@ from runtime import load_experiment, make_provenance
 
 RATE = 512
 ASD = 1e-23
+# of the network's weights, which must come from somewhere that is the same each time
+SEED = 0
 REPOSITORY = Path(__file__).parents[3]
 FILES = {"a": (1000.0, 60), "b": (2000.0, 45), "c": (3000.0, 30)}
 
@@ -164,6 +166,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
         rejected={"redshift": np.zeros(7)},
         rejected_snr=np.ones(7),
     ).write(folder / "injections.hdf5", provenance)
+    torch.manual_seed(SEED)
     network = energetic(TwoTower(2, RATE, 1.5))
     torch.manual_seed(0)
     resnet = ResNet(2, RATE, 1.5, layers=[1, 1, 1, 1]).eval()
