@@ -26,11 +26,11 @@ WRONG = [
     ({"strain.validation": [400, 800]}, r"strain.training .* overlaps strain.validation"),
     ({"strain.search": [1000, 1005]}, "strain.search is 5.0 s long, shorter than 10.5 s"),
     ({"strain.source": "guess"}, "guess"),
-    ({"folds": 2}, "folds is 2: simulated strain has fixed spans, use 1"),
+    ({"folds": 2}, "folds is 2: strain.source simulate has fixed spans, use 1"),
     ({"folds": 0}, "folds: .*greater than or equal to 1"),
     (IMPORTED, "folds is 1: imported strain needs at least 2"),
     ({"waveforms.right_pad": 4}, "right_pad 4.0 is not less than duration 4.0"),
-    ({"waveforms.approximant": "Newton"}, "waveforms.approximant: .*IMRPhenomD.*'Newton'"),
+    ({"waveforms.approximant": "Newton"}, "waveforms.approximant Newton: ml4gw has IMRPhenomD"),
     ({"seed": "lots"}, r"seed: .*integer.* \(found 'lots'\)"),
     ({"kernel_length": None}, "kernel_length: Field required"),
     ({"kernal_length": 2}, "kernal_length: Extra inputs are not permitted"),
@@ -71,7 +71,7 @@ def test_missing_broken_and_foreign_files(tmp_path):
 
 def test_files_cover_each_span_without_gap_or_overlap(write):
     strain = load_experiment(write()).strain
-    files = strain.files()
+    files = strain.simulated_files()
     for role in ("training", "validation", "search"):
         spans = [(start, stop) for name, start, stop in files if name == role]
         start, stop = getattr(strain, role)
@@ -101,3 +101,59 @@ def test_an_experiment_cannot_be_changed(write):
     experiment = load_experiment(write())
     with pytest.raises(ValueError, match="frozen"):
         experiment.seed = 1
+
+
+FETCHED = {
+    "source": "fetch",
+    "training": [1000, 4000],
+    "validation": [4000, 5000],
+    "search": [5000, 6000],
+}
+
+
+def test_fetched_strain_is_analysed_below_the_anti_alias_filter(write):
+    changes = {"strain": FETCHED, "sample_rate": 1024}
+    for wrong in ({}, {"lowpass": 420.0}):
+        with pytest.raises(ExperimentError, match=r"lowpass is .*, expected at most 419.84 Hz"):
+            load_experiment(write(changes | wrong))
+    assert load_experiment(write({**changes, "lowpass": 419.0})).strain.flag("H1") == "H1_DATA"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"simulated": ["training"]}, "simulated names training: give strain.noise too"),
+        ({"vetoes": {"categories": ["CAT1"]}}, "vetoes.categories needs vetoes.definer"),
+        ({"file_length": 30000}, "file_length: .*less than or equal to 20000"),
+        (
+            {"simulated": ["training"], "noise": {"noise_curves": {"H1": "a"}}},
+            "noise_curves has none for L1",
+        ),
+        (
+            {
+                "simulated": ["training", "validation", "search"],
+                "noise": {"noise_curves": {"H1": "a", "L1": "b"}},
+            },
+            "names every role: use source: simulate",
+        ),
+        ({"search": [4500, 6000]}, r"strain.validation .* overlaps strain.search"),
+    ],
+)
+def test_each_mistake_about_fetched_strain_has_its_sentence(changes, sentence, write):
+    with pytest.raises(ExperimentError, match=sentence):
+        load_experiment(write({"strain": FETCHED | changes, "lowpass": 50.0}))
+
+
+def test_files_that_an_experiment_may_name(write):
+    strain = FETCHED | {
+        "segments": "s.csv",
+        "vetoes": {"definer": "d.xml", "categories": ["CAT1"], "gates": {"H1": "g.txt"}},
+        "simulated": ["training"],
+        "noise": {
+            "noise_curves": {"H1": ["a", "b"], "L1": "b"},
+            "glitches": {"rate": 0.1, "shapes": "x.hdf5"},
+        },
+    }
+    changes = {"strain": strain, "lowpass": 50.0, "waveforms.prior": "mine.yaml"}
+    named = load_experiment(write(changes)).files()
+    assert named == ["a", "b", "d.xml", "g.txt", "mine.yaml", "s.csv", "x.hdf5"]
