@@ -2,20 +2,25 @@
 
 from ledger.events import EventSet, RecoveredInjections
 from ledger.files import ProductError, staged
+from ledger.glitches import GlitchSet
 from ledger.injections import InjectionSet
 from ledger.product import Product, column, product_name, read_provenance, scalar
 from ledger.provenance import Provenance
-from ledger.strain import Role, StrainFile, StrainIndex, StrainSegment
+from ledger.segments import SegmentList
+from ledger.strain import ROLES, Role, StrainFile, StrainIndex, StrainSegment, strain_file_name
 from ledger.waveforms import WaveformSet
 
 __all__ = [
+    "ROLES",
     "EventSet",
+    "GlitchSet",
     "InjectionSet",
     "Product",
     "ProductError",
     "Provenance",
     "RecoveredInjections",
     "Role",
+    "SegmentList",
     "StrainFile",
     "StrainIndex",
     "StrainSegment",
@@ -25,4 +30,5 @@ __all__ = [
     "read_provenance",
     "scalar",
     "staged",
+    "strain_file_name",
 ]

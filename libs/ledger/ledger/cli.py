@@ -1,34 +1,13 @@
-"""`ledger ls FILE` and `ledger formats`."""
+"""`ledger ls FILE`, `ledger check DIR` and `ledger formats`."""
 
 import argparse
 import sys
 from pathlib import Path
 
-import h5py
-
+from ledger.checking import check_folder
 from ledger.files import ProductError
 from ledger.formats import describe_all
-from ledger.product import open_product
-
-
-def listing(path: Path) -> str:
-    """Everything that a product says about itself, as text."""
-    with open_product(path) as file:
-        lines = [f"{path}", f"  product {file.attrs['product']} schema {file.attrs['schema']}"]
-        hidden = {"product", "schema", "settings", "parents"}
-        lines += [f"  {k}: {v}" for k, v in sorted(file.attrs.items()) if k not in hidden]
-
-        def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
-            if isinstance(item, h5py.Dataset):
-                unit = item.attrs.get("unit", "")
-                axes = item.attrs.get("axes", "")
-                lines.append(f"  /{name} {item.shape} {item.dtype} [{unit}] ({axes})")
-
-        file.visititems(visit)
-        for key in ("parents", "settings"):
-            lines.append(f"  {key}:")
-            lines += [f"    {line}" for line in str(file.attrs[key]).splitlines()]
-    return "\n".join(lines)
+from ledger.listing import listing
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,11 +16,17 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     ls = commands.add_parser("ls", help="print what a product says about itself")
     ls.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check = commands.add_parser("check", help="validate all products of a folder")
+    check.add_argument("folder", type=Path, metavar="DIR")
     commands.add_parser("formats", help="print the contents of every product as Markdown")
     args = parser.parse_args(argv)
     try:
         if args.command == "formats":
             text = describe_all()
+        elif args.command == "check":
+            report = check_folder(args.folder)
+            sys.stdout.write("\n".join(report.lines) + "\n")
+            return 1 if report.num_bad else 0
         else:
             text = "\n".join(listing(path) for path in args.files)
     except (ProductError, FileNotFoundError) as error:

@@ -48,6 +48,7 @@ class RecoveredInjections(Product):
     """What the search gives for each accepted injection."""
 
     product: ClassVar[str] = "recovered-injections"
+    schema: ClassVar[int] = 2
     ifos: tuple[str, ...] = scalar("", "detectors")
     snr_threshold: float = scalar("", "least network SNR of an accepted injection")
     volume: float = scalar("Gpc^3", "integral of dVc/dz/(1+z) over the population's redshifts")
@@ -58,5 +59,16 @@ class RecoveredInjections(Product):
     ifo_snr: np.ndarray = column("injection,ifo", "", "optimal SNR in each detector")
     fold: np.ndarray = column("injection", "", "fold of the experiment", "int16")
     parameters: dict[str, np.ndarray] = group("injection", "parameters of the accepted")
-    rejected: dict[str, np.ndarray] = group("rejected", "parameters of the rejected")
-    rejected_snr: np.ndarray = column("rejected", "", "optimal network SNR of the rejected")
+    stream: str = scalar("", "purpose of the draws' random numbers, before file and chunk number")
+    rejected: dict[str, np.ndarray] = group(
+        "rejected", "parameters of the rejected; none if they are to be drawn again"
+    )
+    rejected_snr: np.ndarray = column(
+        "rejected", "", "network SNR of the rejected, as far as it was looked at", "float32", True
+    )
+    rejected_file: np.ndarray = column(
+        "rejected", "", "number of the strain file among those searched", "int32", True
+    )
+    rejected_draw: np.ndarray = column(
+        "rejected", "", "number of the draw within its file", "int64", True
+    )

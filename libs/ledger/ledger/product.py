@@ -18,7 +18,9 @@ from ledger.provenance import Provenance
 T = TypeVar("T")
 
 
-def column(axes: str, unit: str, about: str, dtype: str = "float64") -> Any:
+def column(
+    axes: str, unit: str, about: str, dtype: str = "float64", compress: bool = False
+) -> Any:
     """Declare an array of a product.
 
     Args:
@@ -27,9 +29,16 @@ def column(axes: str, unit: str, about: str, dtype: str = "float64") -> Any:
         unit: Unit of the values; empty for a pure number or text.
         about: What the values are.
         dtype: numpy type on disk; `str` for text.
+        compress: Whether to compress it on disk; for long columns of small entropy.
     """
     return field(
-        metadata={"axes": tuple(axes.split(",")), "unit": unit, "about": about, "dtype": dtype}
+        metadata={
+            "axes": tuple(axes.split(",")),
+            "unit": unit,
+            "about": about,
+            "dtype": dtype,
+            "compress": compress,
+        }
     )
 
 
@@ -64,6 +73,13 @@ PARAMETER_UNITS = {
     "dec": "rad",
     "psi": "rad",
     "phase": "rad",
+    "lambda_1": "",
+    "lambda_2": "",
+    "frequency": "Hz",
+    "quality": "",
+    "epsilon": "",
+    "eccentricity": "",
+    "hrss": "1/sqrt(Hz)",
     "log_prior": "",
 }
 
@@ -146,6 +162,16 @@ class Product:
             ProductError: The contents are invalid or the place is not writable.
         """
         self.validate()
+        image, identity = self._image(provenance)
+        with staged(path) as partial:
+            partial.write_bytes(image.getbuffer())
+        return identity
+
+    def identity(self, provenance: Provenance) -> str:
+        """The id that `write` gives this product with this provenance."""
+        return self._image(provenance)[1]
+
+    def _image(self, provenance: Provenance) -> tuple[io.BytesIO, str]:
         # In memory first: HDF5 cannot close a file on a full disk, and the process dies of it.
         image = io.BytesIO()
         with h5py.File(image, "w") as file:
@@ -168,11 +194,10 @@ class Product:
             digest.update(str(file.attrs["parents"]).encode())
             identity = digest.hexdigest()
             file.attrs["id"] = identity
-        with staged(path) as partial:
-            partial.write_bytes(image.getbuffer())
-        return identity
+        return image, identity
 
     def _write_arrays(self, file: h5py.File, digest: Any) -> None:
+        compressed = {item.name for item in fields(self) if item.metadata.get("compress")}
         for name, values, axes, unit in self._arrays():
             if values.dtype == object:
                 dataset = file.create_dataset(name, data=values, dtype=h5py.string_dtype())
@@ -183,7 +208,14 @@ class Product:
                     # a row per chunk, at least 256 kB, so that reading a few rows is cheap
                     row = max(1, values.nbytes // len(values))
                     chunks = (min(len(values), max(1, 2**18 // row)), *values.shape[1:])
-                dataset = file.create_dataset(name, data=values, chunks=chunks)
+                pack = name in compressed and values.size > 0
+                dataset = file.create_dataset(
+                    name,
+                    data=values,
+                    chunks=chunks,
+                    compression="gzip" if pack else None,
+                    shuffle=pack,
+                )
                 digest.update(name.encode())
                 digest.update(np.ascontiguousarray(values).data)
             dataset.attrs["unit"] = unit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,32 @@ from ledger.files import ProductError
 from ledger.product import Product, column, open_product, scalar
 
 Role = Literal["training", "validation", "search"]
+ROLES: tuple[Role, ...] = ("training", "validation", "search")
+INDEX = "index.hdf5"
+_NAME = re.compile(r"strain-([a-z]+)-([0-9.]+)-([0-9.]+)\.hdf5")
+
+
+def _number(value: float) -> str:
+    """Shortest text of a time: no point in a whole number, else as far as microseconds."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def strain_file_name(role: str, gps_start: float, duration: float) -> str:
+    """Name of a strain file.
+
+    Args:
+        role: `training`, `validation` or `search`, or `data` where it depends on the fold.
+        gps_start: GPS time of the first sample [s].
+        duration: Length [s].
+    """
+    return f"strain-{role}-{_number(gps_start)}-{_number(duration)}.hdf5"
+
+
+def role_in_name(name: str) -> Role | None:
+    """Role in the name of a strain file; None if it has another form."""
+    match = _NAME.fullmatch(name)
+    roles = [role for role in ROLES if match and match.group(1) == role]
+    return roles[0] if roles else None
 
 
 @dataclass(kw_only=True)
@@ -73,7 +100,7 @@ class StrainSegment(Product):
     def _write_arrays(self, file: h5py.File, digest: Any) -> None:
         for ifo, values in self.strain.items():
             values = np.ascontiguousarray(values, dtype=np.float32)
-            dataset = file.create_dataset(ifo, data=values, chunks=(min(len(values), 131072),))
+            dataset = file.create_dataset(ifo, data=values)
             dataset.attrs["x0"] = np.float64(self.gps_start)
             dataset.attrs["dx"] = np.float64(1 / self.sample_rate)
             dataset.attrs["unit"] = "strain"
@@ -165,8 +192,6 @@ class StrainIndex(Product):
         "known,bound", "s", "GPS window left out of training and background, half open"
     )
 
-    ROLES: ClassVar[tuple[Role, ...]] = ("training", "validation", "search")
-
     @property
     def num_folds(self) -> int:
         """Number of ways in which the files are divided into training and search."""
@@ -196,14 +221,14 @@ class StrainIndex(Product):
             role: `training`, `validation` or `search`.
             fold: Which fold.
         """
-        code = self.ROLES.index(role)
+        code = ROLES.index(role)
         folder = Path(base).resolve().parent
         return [
             StrainFile(
                 path=folder / self.path[i],
                 gps_start=float(self.gps_start[i]),
                 gps_stop=float(self.gps_stop[i]),
-                roles=tuple(self.ROLES[r] for r in self.role[i] if r >= 0),
+                roles=tuple(ROLES[r] for r in self.role[i] if r >= 0),
                 label=self.label[i],
             )
             for i in np.argsort(self.gps_start, kind="stable")

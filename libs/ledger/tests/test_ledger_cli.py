@@ -17,6 +17,7 @@ def test_ls_tells_what_a_file_says_about_itself(tmp_path, provenance, capsys):
         assert part in text
     assert "sample_rate: 1024.0" in text
     assert "strain: abc" in text
+    assert "span: [1126259446.0000000, 1126259446.0039062)" in text
 
 
 def test_ls_of_a_bad_file_is_a_sentence(tmp_path, capsys):
@@ -32,4 +33,4 @@ def test_formats_has_a_section_for_every_product(capsys):
     assert main(["formats"]) == 0
     text = capsys.readouterr().out
     for name in REGISTRY:
-        assert f"## `{name}` (schema 1)" in text
+        assert f"## `{name}` (schema {REGISTRY[name].schema})" in text

@@ -121,7 +121,12 @@ def full_disk(tmp_path):
 def test_full_disk_is_a_sentence_and_leaves_nothing(full_disk, provenance):
     content = np.random.default_rng(0).normal(size=(64, 8192)).astype("float32")
     waveforms = WaveformSet(
-        sample_rate=1024.0, coalescence=1.0, parameters={}, plus=content, cross=content
+        num_failed=0,
+        sample_rate=1024.0,
+        coalescence=1.0,
+        parameters={},
+        plus=content,
+        cross=content,
     )
     with pytest.raises(ProductError, match="no space left on the device") as caught:
         waveforms.write(full_disk / "waveforms.hdf5", provenance)
@@ -129,6 +134,7 @@ def test_full_disk_is_a_sentence_and_leaves_nothing(full_disk, provenance):
     assert names(full_disk) == []
     # the process is whole: HDF5 is not left with a file that it cannot close
     small = WaveformSet(
+        num_failed=0,
         sample_rate=1024.0,
         coalescence=1.0,
         parameters={},

@@ -6,7 +6,15 @@ import h5py
 import ledger
 import numpy as np
 import pytest
-from ledger import ProductError, Provenance, StrainIndex, StrainSegment, WaveformSet
+from ledger import (
+    GlitchSet,
+    ProductError,
+    Provenance,
+    SegmentList,
+    StrainIndex,
+    StrainSegment,
+    WaveformSet,
+)
 from ledger.product import PARAMETER_UNITS, REGISTRY, open_product, product_id
 
 IFOS = ("H1", "L1")
@@ -26,7 +34,12 @@ def make(product, length):
     for item in dataclasses.fields(product):
         meta = item.metadata
         if "axes" not in meta:
-            values[item.name] = {"ifos": IFOS, "kind": "background"}.get(item.name, 2.5)
+            values[item.name] = {
+                "ifos": IFOS,
+                "flags": IFOS,
+                "kind": "background",
+                "stream": "a/0",
+            }.get(item.name, 2.5)
             continue
         shape = tuple(LENGTHS.get(axis, length) for axis in meta["axes"])
         if meta.get("group"):
@@ -40,6 +53,11 @@ def make(product, length):
     if product is StrainIndex:
         values["gps_start"] = np.arange(length) * 10.0
         values["gps_stop"] = values["gps_start"] + 10
+    if product is GlitchSet:
+        values["snr"] = np.sqrt(np.square(values["shape"], dtype=np.float64).sum(axis=-1))
+    if product is SegmentList:
+        values["start"] = np.arange(length) * 10.0
+        values["stop"] = values["start"] + 10
     return product(**values)
 
 
@@ -129,7 +147,7 @@ def test_nan_is_refused_and_nothing_written(bad, tmp_path, provenance):
 
 def test_shapes_are_checked_against_the_declaration():
     waveforms = make(WaveformSet, 3)
-    with pytest.raises(ProductError, match=r"cross has 2 along waveform, .* has 3"):
+    with pytest.raises(ProductError, match=r"cross has 2 along stored, .* has 3"):
         dataclasses.replace(waveforms, cross=waveforms.cross[:2]).validate()
     with pytest.raises(ProductError, match="plus has 1 axes, expected 2"):
         dataclasses.replace(waveforms, plus=waveforms.plus[0]).validate()
@@ -164,7 +182,7 @@ def test_another_schema_is_named(tmp_path, provenance):
     make(WaveformSet, 2).write(tmp_path / "a", provenance)
     with h5py.File(tmp_path / "a", "r+") as file:
         file.attrs["schema"] = 99
-    with pytest.raises(ProductError, match="schema 99, this code reads schema 1"):
+    with pytest.raises(ProductError, match="schema 99, this code reads schema 2"):
         WaveformSet.read(tmp_path / "a")
 
 
