@@ -1,8 +1,9 @@
 """Named populations of sources, their cosmology and the densities that reweighting needs."""
 
 from priors.cosmology import COSMOLOGY, comoving_time_volume, luminosity_distance
+from priors.definitions import NAMES
 from priors.masses import LogNormalMasses, MassDensity, PowerLawMasses, UniformMasses
-from priors.populations import NAMES, Population, population
+from priors.populations import Population, load_population, population
 
 __all__ = [
     "COSMOLOGY",
@@ -13,6 +14,7 @@ __all__ = [
     "PowerLawMasses",
     "UniformMasses",
     "comoving_time_volume",
+    "load_population",
     "luminosity_distance",
     "population",
 ]
