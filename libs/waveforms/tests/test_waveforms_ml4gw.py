@@ -6,8 +6,8 @@ import priors
 import pytest
 import torch
 from datagen.cli import main
-from datagen.waveforms import SignalModel
 from ledger import WaveformSet
+from waveforms.ml4gw_model import SignalModel
 
 RATE = 1024.0
 FMIN, FREF = 20.0, 50.0

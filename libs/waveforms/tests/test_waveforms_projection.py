@@ -2,7 +2,7 @@ import lal
 import numpy as np
 import pytest
 import torch
-from datagen.detectors import antenna_response, project
+from waveforms.projection import antenna_response, project
 
 NUM = 200
 IFOS = ("H1", "L1", "V1")

@@ -4,12 +4,31 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Run torch's operations on one thread each, so that their bits depend on nothing else."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def ordered_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -26,18 +45,12 @@ def ordered_threads(function: Callable[[Item], Result], items: Iterable[Item]) -
     Yields:
         The results.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = workers or 1
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    workers = num_cores()
     waiting: deque[Future[Result]] = deque()
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 2 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
+    with single_threaded(), ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
-    finally:
-        torch.set_num_threads(threads)
+        while waiting:
+            yield waiting.popleft().result()
