@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ class Channel:
         sample_rate: Sample rate [Hz].
         load: Gives the samples.
         event: Name and GPS time of the known event that the file was made for.
+        load_mask: Gives for each second of the file whether there is science data, by the bit
+            mask of GWOSC's files; None for files without one.
     """
 
     path: Path
@@ -34,6 +38,7 @@ class Channel:
     sample_rate: float
     load: Callable[[], np.ndarray]
     event: tuple[str, float] | None = None
+    load_mask: Callable[[], np.ndarray] | None = None
 
     @property
     def gps_stop(self) -> float:
@@ -54,7 +59,7 @@ class Channel:
             ) from error
 
 
-def channels(path: Path) -> list[Channel]:
+def channels(path: Path, names: Mapping[str, str] | None = None) -> list[Channel]:
     """Find the detectors in a file; what kind of file it is, is told by its content.
 
     Args:
@@ -62,12 +67,15 @@ def channels(path: Path) -> list[Channel]:
             attributes `x0` and `dx`; our own strain files are such), an event file (a group for
             each detector with a dataset `strain`; root attributes `gps_start` and `sample_rate`),
             or a frame file (`.gwf`).
+        names: Channel of a detector, where a frame or gwpy HDF5 file has several; else it is the
+            first with STRAIN in its name, or the first of all.
 
     Raises:
-        ValueError: The file is broken or of another kind.
+        ValueError: The file is broken or of another kind, or lacks a named channel.
     """
+    names = names or {}
     if path.suffix == ".gwf":
-        return _frame_channels(path)
+        return _frame_channels(path, names)
     try:
         file = h5py.File(path, "r")
     except OSError as error:
@@ -78,7 +86,7 @@ def channels(path: Path) -> list[Channel]:
                 return _gwosc_channels(path, file)
             if "gps_start" in file.attrs and "sample_rate" in file.attrs:
                 return _event_channels(path, file)
-            found = _gwpy_channels(path, file)
+            found = _gwpy_channels(path, file, names)
         except (OSError, RuntimeError, KeyError) as error:
             raise ValueError(f"{path} cannot be read (truncated?): {error}") from error
     if not found:
@@ -98,6 +106,14 @@ def _gwosc_channels(path: Path, file: h5py.File) -> list[Channel]:
 
         return TimeSeries.read(path, format="hdf5.gwosc").value
 
+    bits = file.get("quality/simple/DQShortnames")
+    names = [] if bits is None else list(bits.asstr())
+
+    def load_mask() -> np.ndarray:
+        with h5py.File(path, "r") as opened:
+            bit = names.index("DATA")
+            return (opened["quality/simple/DQmask"][()] >> bit & 1).astype(bool)
+
     return [
         Channel(
             path=path,
@@ -106,6 +122,7 @@ def _gwosc_channels(path: Path, file: h5py.File) -> list[Channel]:
             size=len(dataset),
             sample_rate=_rate(1 / float(dataset.attrs["Xspacing"])),
             load=load,
+            load_mask=load_mask if "DATA" in names else None,
         )
     ]
 
@@ -129,14 +146,15 @@ def _event_channels(path: Path, file: h5py.File) -> list[Channel]:
     ]
 
 
-def _gwpy_channels(path: Path, file: h5py.File) -> list[Channel]:
+def _gwpy_channels(path: Path, file: h5py.File, names: Mapping[str, str]) -> list[Channel]:
     found: dict[str, Channel] = {}
 
     def visit(name: str, item: h5py.Dataset | h5py.Group) -> None:
         if not isinstance(item, h5py.Dataset) or not {"x0", "dx"} <= set(item.attrs):
             return
-        ifo = _ifo_of(str(item.attrs.get("channel", name)), name.split("/")[-1])
-        if ifo and ifo not in found:
+        own_names = (str(item.attrs.get("channel", name)), name.split("/")[-1])
+        ifo = _ifo_of(*own_names)
+        if ifo and ifo not in found and (ifo not in names or names[ifo] in own_names):
             found[ifo] = Channel(
                 path=path,
                 ifo=ifo,
@@ -147,43 +165,116 @@ def _gwpy_channels(path: Path, file: h5py.File) -> list[Channel]:
             )
 
     file.visititems(visit)
+    _require(path, names, list(found))
     return list(found.values())
 
 
-def _frame_channels(path: Path) -> list[Channel]:
-    from gwpy.io.gwf import get_channel_names
+def _require(path: Path, names: Mapping[str, str], found: Sequence[str]) -> None:
+    """Stop if none of the named channels is there."""
+    if names and not set(names) & set(found):
+        raise ValueError(
+            f"{path} holds none of the channels {', '.join(names.values())}: correct "
+            "strain.channels"
+        )
+
+
+def _frame_channels(path: Path, names: Mapping[str, str]) -> list[Channel]:
+    from gwpy.io.gwf import data_segments, get_channel_names
     from gwpy.timeseries import TimeSeries
 
-    try:
-        names = sorted(get_channel_names(path))
+    # lalframe ends the process when it meets a file that is cut
+    if not _is_whole_frame(path):
+        raise ValueError(
+            f"{path} is not a frame file, or truncated: its end-of-file structure is missing"
+        )
+    with _broken_frames_told(path):
+        present = sorted(get_channel_names(path))
         found: dict[str, str] = {}
         # strain first, whatever else the frame holds for the detector
-        for name in [n for n in names if "STRAIN" in n.upper()] + names:
+        for name in [n for n in present if "STRAIN" in n.upper()] + present:
             ifo = _ifo_of(name)
-            if ifo:
+            if ifo and name == names.get(ifo, name):
                 found.setdefault(ifo, name)
-        out = []
-        for ifo, name in found.items():
-
-            def load(name: str = name) -> np.ndarray:
-                return TimeSeries.read(path, name, gap="pad", pad=np.nan).value
-
-            series = TimeSeries.read(path, name, gap="pad", pad=np.nan)
-            out.append(
-                Channel(
-                    path=path,
-                    ifo=ifo,
-                    gps_start=float(series.t0.value),
-                    size=len(series),
-                    sample_rate=_rate(float(series.sample_rate.value)),
-                    load=load,
-                )
+        spans = {name: data_segments(str(path), name).extent() for name in found.values()}
+    _require(path, names, list(found))
+    if not found:
+        raise ValueError(f"{path} holds no channel of a detector: found {', '.join(present)}")
+    out = []
+    for ifo, name in found.items():
+        start, stop = spans[name]
+        _compare_with_name(path, float(start), float(stop))
+        with _broken_frames_told(path):
+            # the table of contents has no sample rate: a second of samples does
+            head = TimeSeries.read(path, name, start=start, end=min(start + 1, stop))
+        rate = _rate(float(head.sample_rate.value))
+        mask = name.replace("STRAIN", "DQMASK")
+        has_mask = mask != name and mask in present
+        out.append(
+            Channel(
+                path=path,
+                ifo=ifo,
+                gps_start=float(head.t0.value),
+                size=round(float(stop - start) * rate),
+                sample_rate=rate,
+                load=_frame_reader(path, name),
+                load_mask=_frame_mask_reader(path, mask) if has_mask else None,
             )
+        )
+    return out
+
+
+@contextlib.contextmanager
+def _broken_frames_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is not a frame file, or truncated: {error}") from error
-    if not out:
-        raise ValueError(f"{path} holds no channel of a detector: found {', '.join(names)}")
-    return out
+
+
+def _compare_with_name(path: Path, start: float, stop: float) -> None:
+    """Stop if the name says another span than the content: lalframe goes by the name."""
+    match = re.fullmatch(r"[A-Z]+-\w+-(\d+)-(\d+)\.gwf", path.name)
+    if match and (named := int(match[1])) != start:
+        raise ValueError(
+            f"{path} holds [{start}, {stop}), its name says [{named}, {named + int(match[2])}): "
+            "the content contradicts the name; remove the file, or name it rightly"
+        )
+
+
+def _is_whole_frame(path: Path) -> bool:
+    """Whether a file begins and ends as frame files do.
+
+    They end with a structure that begins with its own length in bytes: 46 in version 8 of
+    LIGO-T970130, and less in older ones.
+    """
+    with path.open("rb") as file:
+        begin = file.read(4)
+        file.seek(-min(64, path.stat().st_size), os.SEEK_END)
+        end = file.read()
+    return begin == b"IGWD" and any(
+        int.from_bytes(end[-size:][:8], order) == size
+        for size in range(30, len(end) + 1)
+        for order in ("little", "big")
+    )
+
+
+def _frame_reader(path: Path, name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        from gwpy.timeseries import TimeSeries
+
+        return TimeSeries.read(path, name, gap="pad", pad=np.nan).value
+
+    return load
+
+
+def _frame_mask_reader(path: Path, name: str) -> Callable[[], np.ndarray]:
+    def load() -> np.ndarray:
+        from gwpy.timeseries import TimeSeries
+
+        # the first bit of GWOSC's masks is that there is data
+        return (TimeSeries.read(path, name).value.astype(np.int64) & 1).astype(bool)
+
+    return load
 
 
 def _reader(path: Path, name: str) -> Callable[[], np.ndarray]:

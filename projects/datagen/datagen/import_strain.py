@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ledger import ProductError, StrainIndex, StrainSegment, staged
+from ledger import ProductError, StrainIndex, StrainSegment, staged, strain_file_name
 from ledger.product import product_name
+from ledger.strain import INDEX
 from runtime import Experiment, load_experiment, make_provenance, progress
 from runtime.experiment import ImportedStrain
 
 from datagen.foreign import SUFFIXES, Channel, channels
-from datagen.resampling import decimate, reach
-from datagen.strain_files import INDEX, strain_file_name
+from datagen.masks import true_spans
+from datagen.resampling import decimate, reach, whole_factor
 
 log = logging.getLogger("datagen")
 
@@ -120,27 +121,6 @@ def pair(found: Sequence[Channel], ifos: tuple[str, ...], folder: Path) -> list[
     return sorted(sources, key=lambda source: source.gps_start)
 
 
-def _factor(channel: Channel, rate: float) -> int:
-    """Ratio of a file's sample rate to that wanted.
-
-    Raises:
-        ValueError: It is no whole number.
-    """
-    factor = channel.sample_rate / rate
-    if factor < 1 or factor != int(factor):
-        raise ValueError(
-            f"{channel.path} has {channel.sample_rate:g} Hz, expected {rate:g} Hz or a multiple: "
-            "strain is not upsampled; lower sample_rate in the experiment"
-        )
-    return int(factor)
-
-
-def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Half-open index ranges in which a mask is true."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], mask.astype(np.int8), [0]))))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-
-
 def cut_and_resample(source: Source, experiment: Experiment) -> list[StrainSegment]:
     """Turn a source into gapless coincident segments at the experiment's sample rate.
 
@@ -159,7 +139,7 @@ def cut_and_resample(source: Source, experiment: Experiment) -> list[StrainSegme
         ValueError: Sample rate or sample times do not fit, or there is no finite sample.
     """
     settings, rate = imported_strain(experiment), experiment.sample_rate
-    factors = [_factor(channel, rate) for channel in source.channels]
+    factors = [whole_factor(c.sample_rate, rate, str(c.path)) for c in source.channels]
     offsets, sizes = [], []
     for channel, factor in zip(source.channels, factors, strict=True):
         offset = (source.gps_start - channel.gps_start) * channel.sample_rate
@@ -189,7 +169,7 @@ def cut_and_resample(source: Source, experiment: Experiment) -> list[StrainSegme
     finite[size - edge :] = False
     lost = max(reach(factor) for factor in factors)
     segments = []
-    for start, stop in _runs(finite):
+    for start, stop in true_spans(finite):
         first, last = start + lost, stop - lost
         if (last - first) / rate < experiment.shortest_segment:
             log.info(
@@ -296,7 +276,9 @@ def import_strain(
     found = [channel for channel in found if channel.ifo in settings.ifos] or found
     sources = pair(found, settings.ifos, source)
     for channel in (c for item in sources for c in item.channels):
-        _factor(channel, settings.sample_rate)
+        factor = whole_factor(channel.sample_rate, settings.sample_rate, str(channel.path))
+        if factor > 1:
+            settings.require_band(f"import of {channel.path} at {channel.sample_rate:g} Hz")
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     provenance = dataclasses.replace(make_provenance("datagen import", settings), parents=digests)
     with staged(output) as partial:

@@ -4,6 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import lal
 import lalsimulation
 import numpy as np
@@ -43,18 +44,39 @@ def _bilby_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "gw" / "detector" / "noise_curves"
 
 
-def _from_table(path: Path, frequency: np.ndarray, is_psd: bool) -> np.ndarray:
-    """ASD from a table of frequency and ASD or PSD, interpolated in the logarithms."""
+def _table(path: Path, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and values of a text file; `unit` is that of the values."""
     try:
         table = np.loadtxt(path, comments=("#", "%"), delimiter=None, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not a table of numbers: {error}") from error
     if table.shape[1] < 2:
         raise ValueError(
-            f"{path} has {table.shape[1]} column(s), expected frequency [Hz] and "
-            f"{'PSD [1/Hz]' if is_psd else 'ASD [1/sqrt(Hz)]'}"
+            f"{path} has {table.shape[1]} column(s), expected frequency [Hz] and {unit}"
         )
-    grid, values = table[:, 0], table[:, 1]
+    return table[:, 0], table[:, 1]
+
+
+def _frequency_series(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and PSD of an HDF5 file as PyCBC writes a frequency series."""
+    try:
+        with h5py.File(path) as file:
+            data = file.get("data")
+            if not isinstance(data, h5py.Dataset) or "delta_f" not in data.attrs or data.ndim != 1:
+                raise ValueError(
+                    f"{path} holds {', '.join(file) or 'nothing'}, expected one dataset `data`: a "
+                    "PSD [1/Hz] from 0 Hz on, its frequency step [Hz] in the attribute `delta_f`"
+                )
+            values = np.asarray(data, dtype=np.float64)
+            return np.arange(len(values)) * float(data.attrs["delta_f"]), values
+    except OSError as error:
+        raise ValueError(f"{path} is not a readable HDF5 file: {error}") from error
+
+
+def _interpolated(
+    path: Path, grid: np.ndarray, values: np.ndarray, frequency: np.ndarray
+) -> np.ndarray:
+    """Values of a file at other frequencies, straight in the logarithms; zero below 10 Hz."""
     usable = (grid > 0) & (values > 0)
     grid, values = grid[usable], values[usable]
     if len(grid) < 2 or (np.diff(grid) <= 0).any():
@@ -63,7 +85,8 @@ def _from_table(path: Path, frequency: np.ndarray, is_psd: bool) -> np.ndarray:
     # a table that stops one of its own steps short is as good as complete
     if grid[-1] + (grid[-1] - grid[-2]) < top:
         raise ValueError(
-            f"{path} ends at {grid[-1]} Hz, expected a curve up to half the sample rate, {top} Hz"
+            f"{path} ends at {grid[-1]} Hz, expected a curve up to half the sample rate, {top} "
+            "Hz: lower sample_rate, or name a curve that goes higher"
         )
     if grid[0] > 2 * LOWEST_FREQUENCY:
         raise ValueError(
@@ -71,9 +94,18 @@ def _from_table(path: Path, frequency: np.ndarray, is_psd: bool) -> np.ndarray:
             f"{2 * LOWEST_FREQUENCY} Hz at most)"
         )
     inside = frequency >= LOWEST_FREQUENCY
-    asd = np.zeros(len(frequency))
-    asd[inside] = np.exp(np.interp(np.log(frequency[inside]), np.log(grid), np.log(values)))
-    return np.sqrt(asd) if is_psd else asd
+    out = np.zeros(len(frequency))
+    out[inside] = np.exp(np.interp(np.log(frequency[inside]), np.log(grid), np.log(values)))
+    return out
+
+
+def _from_file(path: Path, frequency: np.ndarray, is_psd: bool) -> np.ndarray:
+    """ASD from a file; `is_psd` says what a text file holds, an HDF5 file always holds a PSD."""
+    if path.suffix in (".hdf5", ".h5", ".hdf"):
+        return np.sqrt(_interpolated(path, *_frequency_series(path), frequency))
+    unit = "PSD [1/Hz]" if is_psd else "ASD [1/sqrt(Hz)]"
+    values = _interpolated(path, *_table(path, unit), frequency)
+    return np.sqrt(values) if is_psd else values
 
 
 def noise_asd(name: str, folder: Path, frequency: np.ndarray) -> np.ndarray:
@@ -82,15 +114,19 @@ def noise_asd(name: str, folder: Path, frequency: np.ndarray) -> np.ndarray:
     Args:
         name: A noise function of lalsimulation (`SimNoisePSD...`); or the name of a noise-curve
             file of bilby that says whether it holds an ASD or a PSD (`..._asd.txt`); or a file
-            with columns frequency [Hz] and ASD [1/sqrt(Hz)], relative to `folder`.
+            with columns frequency [Hz] and ASD [1/sqrt(Hz)], relative to `folder`; or a file that
+            ends in .hdf5 (.h5, .hdf) with a PSD [1/Hz] in its dataset `data`, in steps of that
+            dataset's attribute `delta_f` [Hz] from 0 Hz on, as PyCBC writes it.
         folder: Folder of the experiment.
         frequency: Equally spaced frequencies from 0 to half the sample rate [Hz].
 
     Returns:
-        One-sided ASD [1/sqrt(Hz)], zero below 10 Hz.
+        One-sided ASD [1/sqrt(Hz)], zero below 10 Hz. Between the points of a file it is
+        straight in the logarithms; below its first point it is constant.
 
     Raises:
-        ValueError: There is no such curve, it is no table, or does not reach far enough.
+        ValueError: There is no such curve, the file is of another form, or it does not reach from
+            20 Hz to half the sample rate.
     """
     if name.startswith("SimNoisePSD"):
         if not hasattr(lalsimulation, name):
@@ -100,7 +136,7 @@ def noise_asd(name: str, folder: Path, frequency: np.ndarray) -> np.ndarray:
             )
         asd = _from_lalsimulation(name, frequency)
     elif (file := folder / name).exists():
-        asd = _from_table(file, frequency, is_psd=False)
+        asd = _from_file(file, frequency, is_psd=False)
     elif (file := _bilby_folder() / name).is_file():
         kind = {"asd" in name.lower(): False, "psd" in name.lower(): True}.get(True)
         if kind is None:
@@ -108,7 +144,7 @@ def noise_asd(name: str, folder: Path, frequency: np.ndarray) -> np.ndarray:
                 f"bilby's noise curve {name} does not say in its name whether it is an ASD or a "
                 f"PSD: copy it, as an ASD, beside {folder / 'experiment.yaml'}"
             )
-        asd = _from_table(file, frequency, is_psd=kind)
+        asd = _from_file(file, frequency, is_psd=kind)
     else:
         raise ValueError(
             f"no noise curve {name!r}: it is neither a file in {folder}, nor a noise curve of "

@@ -39,10 +39,10 @@ def smoke_strain(tmp_path_factory, smoke):
     """Index of the smoke experiment's strain."""
     from datagen.index import index_strain
     from datagen.simulate import simulate_strain
-    from datagen.strain_files import strain_file_name
+    from ledger import strain_file_name
 
     folder = tmp_path_factory.mktemp("strain")
-    for branch, (role, start, stop) in enumerate(smoke.strain.files()):
+    for branch, (role, start, stop) in enumerate(smoke.strain.simulated_files()):
         simulate_strain(SMOKE, branch, folder / strain_file_name(role, start, stop - start))
     index_strain(SMOKE, folder)
     return folder / "index.hdf5"

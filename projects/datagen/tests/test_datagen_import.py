@@ -63,6 +63,7 @@ def settings(edited):
     def write(**changes):
         base = {
             "sample_rate": 512,
+            "lowpass": 200,
             "whitening__psd_length": 8,
             "strain__edge_fraction": 0.0,
             "strain__validation_fraction": 0.5,
@@ -336,3 +337,16 @@ def test_real_gwosc_files(real_data, settings, tmp_path):
         for values in (segment.strain["H1"], theirs[offset : offset + segment.size])
     ]
     assert np.abs(band[0] - band[1]).max() < 1e-3 * np.abs(band[1]).max()
+
+
+def test_a_band_wider_than_the_filter_leaves_is_refused(fails, settings, tmp_path):
+    """Above it the PSD is next to nothing, and a signal divided by it next to infinite."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for i in range(8):
+        write_gwpy(source / f"{i}.hdf5", GPS + 40 * i, 30, 1024)
+    folders = ("--source", source, "--output", tmp_path / "out")
+    for band in (None, 210.0):
+        message = fails("import", "--experiment", settings(lowpass=band), *folders)
+        assert f"lowpass is {band}, expected at most 209.92 Hz" in message
+    run(settings(lowpass=209.0), source, tmp_path / "out")

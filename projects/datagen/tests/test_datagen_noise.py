@@ -1,7 +1,13 @@
+import itertools
+import os
+from pathlib import Path
+
+import h5py
 import lal
 import lalsimulation
 import numpy as np
 import pytest
+from conftest import ROOT
 from datagen.noise import ColouredNoise
 from datagen.noise_curves import noise_asd
 from gwpy.timeseries import TimeSeries
@@ -14,12 +20,32 @@ CURVE = "aLIGO_ZERO_DET_high_P_asd.txt"
 
 
 @pytest.fixture(scope="module")
+def real_curves():
+    data = Path(os.environ.get("AFRAME_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (data / "noise_curves" / "O3a-psds").is_dir():
+        pytest.skip(f"no measured PSDs at {data} (set AFRAME_TEST_DATA)")
+    return data / "noise_curves"
+
+
+@pytest.fixture(scope="module")
 def asd(tmp_path_factory):
     return noise_asd(CURVE, tmp_path_factory.mktemp("x"), ColouredNoise.frequencies(RATE))
 
 
 def noise(asd, ifo="H1", seed=7):
     return ColouredNoise(asd, RATE, seed, ifo)
+
+
+@pytest.fixture(scope="module")
+def changing(asd):
+    """Three curves of different level and slope."""
+    frequency = ColouredNoise.frequencies(RATE)
+    tilted = asd * 2 * (np.maximum(frequency, 10) / 100) ** 0.7
+    return np.array([asd, tilted, 3 * asd])
+
+
+def varying(asds, variation_length, seed=7):
+    return ColouredNoise(asds, RATE, seed, "H1", variation_length)
 
 
 def test_pieces_are_the_whole_bit_for_bit(asd):
@@ -49,7 +75,7 @@ def test_psd_is_that_of_the_curve(asd):
 
 def test_filter_has_the_curve_as_response(asd):
     coloured = noise(asd)
-    frequency, response = signal.freqz(coloured.taps, worN=8192, fs=RATE)
+    frequency, response = signal.freqz(coloured.taps[0], worN=8192, fs=RATE)
     band = (frequency > 20) & (frequency < 250)
     expected = np.interp(frequency[band], coloured.frequencies(RATE), asd) * np.sqrt(RATE / 2)
     np.testing.assert_allclose(np.abs(response[band]), expected, rtol=0.02)
@@ -93,6 +119,69 @@ def test_detectors_seeds_and_neighbours_are_independent(asd):
         assert largest < 0.02
 
 
+def test_varying_pieces_are_the_whole_bit_for_bit(changing):
+    whole = varying(changing, 100.0).strain(START, START + 600)
+    for cuts in ([77.25, 401.5], [0.5, 24, 152 + 1 / 512, 599.75]):
+        edges = [0, *cuts, 600]
+        # backwards, each by an object of its own
+        pieces = [
+            varying(changing, 100.0).strain(START + a, START + b)
+            for a, b in reversed(list(itertools.pairwise(edges)))
+        ]
+        assert (np.concatenate(pieces[::-1]) == whole).all()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.25, 0.5, 0.8])
+@pytest.mark.parametrize("node", [0, 1, 2])
+def test_local_psd_is_between_the_curves(changing, node, part):
+    length, many = 16, 24
+    first = 1240578000  # a multiple of 3000, so that the curves are in order from here
+    middle = first + 1000 * (node + part)
+    psds = []
+    for seed in range(many):
+        strain = varying(changing, 1000.0, seed).strain(middle - length / 2, middle + length / 2)
+        frequency, psd = signal.welch(strain.astype(np.float64) * 1e20, RATE, nperseg=1024)
+        psds.append(psd * 1e-40)
+    band = (frequency > 25) & (frequency < 250)
+    near = np.cos(np.pi / 2 * part) ** 2
+    one, two = changing[node], changing[(node + 1) % 3]
+    amplitude = near * one + (1 - near) * two
+    expected = np.interp(frequency[band], ColouredNoise.frequencies(RATE), amplitude**2)
+    ratio = np.mean(psds, axis=0)[band] / expected
+    # 2 s segments that overlap by half and correlate by 1/36: variance 1.06 over their number
+    sigma = np.sqrt(1.06 / (many * (length - 1)))
+    assert abs(np.mean(ratio) - 1) < 5 * sigma / np.sqrt(band.sum() / 2)
+    assert abs(np.std(ratio) / sigma - 1) < 0.2
+
+
+def test_same_curve_again_changes_nothing(asd):
+    # the seams of the curves at each 70 s would show
+    twice = varying(np.array([asd, asd]), 70.0).strain(START, START + 400)
+    np.testing.assert_allclose(twice, noise(asd).strain(START, START + 400), atol=1e-29)
+
+
+def test_nothing_happens_where_a_curve_begins(changing):
+    # a step of the amplitude makes a spike above the frequencies at which the noise is loud
+    frequency = ColouredNoise.frequencies(RATE)
+    walled = changing * (1 + (25 / np.maximum(frequency, 10)) ** 10)
+    sos = signal.butter(8, 100, "highpass", fs=RATE, output="sos")
+    at_nodes, elsewhere = [], []
+    for node in range(1240578000, 1240590000, 1000):
+        strain = varying(walled, 1000.0).strain(node - 8, node + 8).astype(np.float64)
+        high = signal.sosfiltfilt(sos, strain * 1e20)
+        loudest = np.abs(high).reshape(-1, 16).max(axis=1) / high.std()
+        middle = len(loudest) // 2
+        at_nodes.append(loudest[middle - 1 : middle + 1].max())
+        elsewhere += [loudest[32 : middle - 32].max(), loudest[middle + 32 : -32].max()]
+    assert max(at_nodes) < max(elsewhere)
+    assert np.mean(at_nodes) < np.mean(elsewhere)
+
+
+def test_varying_too_fast(asd):
+    with pytest.raises(ValueError, match=r"variation_length 10.0 s is too short"):
+        varying(np.array([asd, asd]), 10.0)
+
+
 def test_span_must_be_whole_samples(asd):
     with pytest.raises(ValueError, match="not a sample time"):
         noise(asd).strain(START + 0.0001, START + 2)
@@ -127,6 +216,64 @@ def test_own_file_is_an_asd_beside_the_experiment(tmp_path):
     assert values[400] == pytest.approx(1e-23)
     # straight in the logarithms
     assert values[2 * 40] == pytest.approx(1e-22 * 4**-1.0)
+
+
+def psd_file(path, values, **attributes):
+    with h5py.File(path, "w") as file:
+        file["data"] = values
+        file["data"].attrs.update(attributes)
+
+
+def test_hdf5_file_is_a_psd_beside_the_experiment(tmp_path):
+    grid = np.arange(0, 257.0)
+    psd_file(tmp_path / "mine.hdf5", 1e-46 * (1 + grid) ** 2, delta_f=1.0)
+    values = noise_asd("mine.hdf5", tmp_path, np.arange(0, 256.1, 0.5))
+    np.testing.assert_allclose(values[20::2], 1e-23 * (1 + grid[10:]), rtol=1e-12)
+    assert (values[:20] == 0).all()
+
+
+def test_measured_psd_is_what_the_noise_has(real_curves):
+    name = "O3a-psds/H1/psd-03.hdf5"
+    rate = 2048.0
+    values = noise_asd(name, real_curves, ColouredNoise.frequencies(rate))
+    with h5py.File(real_curves / name) as file:
+        measured = file["data"][()]
+    np.testing.assert_allclose(values[160::8], np.sqrt(measured[20:]), rtol=1e-9)
+    strain = ColouredNoise(values, rate, 1, "H1").strain(START, START + 256)
+    _, psd = signal.welch(
+        strain.astype(np.float64) * 1e20, rate, nperseg=4096, window=("kaiser", 14)
+    )
+    # away from lines, where curve, filter and estimate smooth differently
+    steps = np.abs(np.diff(np.log(measured), append=0))
+    calm = [f for f in range(30, 1000) if steps[f - 3 : f + 3].max() < 0.5]
+    ratio = psd[2 * np.array(calm)] * 1e-40 / measured[calm]
+    assert len(calm) > 600
+    assert np.median(ratio) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("values", "attributes", "message"),
+    [
+        (np.ones(257), {"delta_f": 0.5}, "ends at 128.0 Hz, expected a curve up to half"),
+        (np.ones(257), {}, "holds data, expected one dataset `data`"),
+        (np.ones((2, 257)), {"delta_f": 1.0}, "holds data, expected one dataset `data`"),
+    ],
+)
+def test_bad_hdf5_curves(tmp_path, values, attributes, message):
+    psd_file(tmp_path / "mine.hdf5", values, **attributes)
+    with pytest.raises(ValueError, match=message):
+        noise_asd("mine.hdf5", tmp_path, np.arange(0, 256.1, 0.5))
+
+
+def test_broken_hdf5_curve(tmp_path):
+    (tmp_path / "mine.hdf5").write_text("10 1e-23\n")
+    with pytest.raises(ValueError, match="not a readable HDF5 file"):
+        noise_asd("mine.hdf5", tmp_path, np.arange(0, 256.1, 0.5))
+
+
+def test_measured_curve_ends_below_half_the_sample_rate(real_curves):
+    with pytest.raises(ValueError, match=r"ends at 1024.0 Hz, .*, 2048.0 Hz: lower sample_rate"):
+        noise_asd("O3a-psds/L1/psd-00.hdf5", real_curves, ColouredNoise.frequencies(4096.0))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, SMOKE
 from datagen.cli import main
-from datagen.strain_files import role_in_name, strain_file_name
+from datagen.simulate import simulate_strain
 from gwpy.timeseries import TimeSeries
 from ledger import StrainIndex, StrainSegment
+from ledger.strain import role_in_name, strain_file_name
+from runtime import load_experiment
 
 
 def test_same_bytes_on_a_rerun_and_gwpy_reads_them(tmp_path, smoke):
@@ -18,7 +20,7 @@ def test_same_bytes_on_a_rerun_and_gwpy_reads_them(tmp_path, smoke):
             )
         assert stopped.value.code == 0
     assert (tmp_path / "a.hdf5").read_bytes() == (tmp_path / "b.hdf5").read_bytes()
-    role, start, stop = smoke.strain.files()[1]
+    role, start, stop = smoke.strain.simulated_files()[1]
     series = TimeSeries.read(tmp_path / "a.hdf5", "L1", format="hdf5")
     assert (series.t0.value, series.duration.value) == (start, stop - start)
     assert role == "training"
@@ -29,7 +31,7 @@ def test_index_lists_the_files(smoke_strain, smoke):
     assert index.num_folds == 1
     for role in ("training", "validation", "search"):
         files = index.files(smoke_strain, role)
-        spans = [(start, stop) for r, start, stop in smoke.strain.files() if r == role]
+        spans = [(start, stop) for r, start, stop in smoke.strain.simulated_files() if r == role]
         assert [(f.gps_start, f.gps_stop) for f in files] == spans
         for file in files:
             assert StrainSegment.read(file.path).gps_start == file.gps_start
@@ -53,6 +55,66 @@ def test_names_of_files():
     assert role_in_name("index.hdf5") is None
 
 
+FETCHED = {
+    "source": "fetch",
+    "training": [1240579784, 1240580284],
+    "validation": [1240580784, 1240581084],
+    "search": [1240581784, 1240582184],
+    "file_length": 256,
+}
+NOISE = {"noise_curves": {"H1": "aLIGO_O4_high_asd.txt", "L1": "aLIGO_O4_high_asd.txt"}}
+
+
+def test_simulated_roles_of_fetched_strain_are_as_if_all_were_simulated(
+    edited, tmp_path, smoke, smoke_strain
+):
+    folder = edited(lowpass=200.0, strain={**FETCHED, "simulated": ["validation"], "noise": NOISE})
+    files = [f for f in smoke.strain.simulated_files() if f[0] == "validation"]
+    for branch, (role, start, stop) in enumerate(files):
+        simulate_strain(folder, branch, tmp_path / "x.hdf5")
+        ours = StrainSegment.read(tmp_path / "x.hdf5")
+        name = strain_file_name(role, start, stop - start)
+        theirs = StrainSegment.read(smoke_strain.parent / name)
+        assert ours.gps_start == theirs.gps_start
+        for ifo in smoke.ifos:
+            assert (ours.strain[ifo] == theirs.strain[ifo]).all()
+    with pytest.raises(ValueError, match="no branch 2"):
+        simulate_strain(folder, len(files), tmp_path / "y.hdf5")
+
+
+def test_fetched_strain_that_simulates_nothing(edited, fails, tmp_path):
+    folder = edited(lowpass=200.0, strain=FETCHED)
+    message = fails("simulate", "--experiment", folder, "--branch", 0, "--output", tmp_path / "x")
+    assert "fetches all its strain and simulates none" in message
+
+
+def test_changing_glitchy_strain_does_not_depend_on_the_files(edited, tmp_path, smoke):
+    noise = {
+        "strain__noise_curves": {
+            "H1": ["aLIGO_O4_high_asd.txt", "psd.hdf5", "aLIGO_ZERO_DET_high_P_asd.txt"],
+            "L1": "aLIGO_O4_high_asd.txt",
+        },
+        "strain__variation_length": 100.0,
+        "strain__glitches": {"rate": 0.1},
+    }
+    strains = []
+    for length in (500, 77.25):
+        folder = edited(strain__file_length=length, **noise)
+        with h5py.File(folder / "psd.hdf5", "w") as file:
+            file["data"] = np.full(257, 1e-46)
+            file["data"].attrs["delta_f"] = 1.0
+        files = load_experiment(folder).strain.simulated_files()
+        pieces = []
+        for branch, (role, _, _) in enumerate(files):
+            if role == "training":
+                simulate_strain(folder, branch, tmp_path / "x.hdf5")
+                pieces.append(StrainSegment.read(tmp_path / "x.hdf5").strain)
+        strains.append({i: np.concatenate([p[i] for p in pieces]) for i in smoke.ifos})
+    assert len(pieces) == 7
+    for ifo in smoke.ifos:
+        assert (strains[0][ifo] == strains[1][ifo]).all()
+
+
 def test_bad_branch(fails, tmp_path):
     message = fails(
         "simulate", "--experiment", SMOKE, "--branch", 99, "--output", tmp_path / "x.hdf5"
@@ -62,12 +124,11 @@ def test_bad_branch(fails, tmp_path):
 
 
 def test_experiment_of_the_other_kind(fails, tmp_path):
-    other = ROOT / "configs" / "open-events"
-    for verb in (
-        ["simulate", "--branch", 0, "--output", tmp_path / "x.hdf5"],
-        ["index", "--folder", tmp_path],
-    ):
-        assert "expected simulate" in fails(verb[0], "--experiment", other, *verb[1:])
+    message = fails(
+        *("simulate", "--experiment", ROOT / "configs" / "open-events"),
+        *("--branch", 0, "--output", tmp_path / "x.hdf5"),
+    )
+    assert "expected simulate" in message
 
 
 def test_unknown_experiment(fails, tmp_path):
