@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ledger import staged
 from ledger.product import product_id
-from priors import population
+from priors import load_population
 from runtime import load_experiment
 from runtime.provenance import code_version
 
@@ -15,6 +15,7 @@ from evaluate.curves import read_curves
 from evaluate.inputs import read_results, read_stages
 from evaluate.notes import fold_notes
 from evaluate.page import Findings, render
+from evaluate.rejected import with_rejected
 from evaluate.sensitivity import measure_volumes, recover
 from evaluate.summary import summarise
 
@@ -49,8 +50,11 @@ def report(
     settings = load_experiment(experiment)
     wall_times = read_stages(stages)
     curves = [read_curves(folder) for folder in runs]
-    source = population(settings.waveforms.prior, settings.waveforms.redshift_max)
+    source = load_population(
+        settings.waveforms.prior, settings.waveforms.redshift_max, Path(settings.source).parent
+    )
     index, folds = read_results(results, settings, strain)
+    folds = [with_rejected(result, source, settings.seed) for result in folds]
     evaluation = settings.evaluation
     candidates = find_candidates(folds, index, evaluation.interval)
     known = find_known(folds, index, candidates, max(evaluation.false_alarm_rates))

@@ -176,4 +176,5 @@ def _masses(
             f"({', '.join(sorted(parameters))}): a sensitive volume needs both"
         )
     masses = parameters[names[0]], parameters[names[1]]
-    return *masses, parameters.get("log_prior", population(*masses))
+    known = "log_prior" in parameters
+    return *masses, parameters["log_prior"] if known else population(*masses)

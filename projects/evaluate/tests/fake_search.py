@@ -214,6 +214,7 @@ class FakeSearch:
         snr *= 2.0
         accepted = snr >= self.experiment.injections.snr_threshold
         num = int(accepted.sum())
+        num_rejected = int((~accepted).sum())
         when = times(num)
         foreground = RecoveredInjections(
             ifos=self.experiment.ifos,
@@ -228,6 +229,9 @@ class FakeSearch:
             parameters={name: values[accepted] for name, values in draws.items()},
             rejected={name: values[~accepted] for name, values in draws.items()},
             rejected_snr=snr[~accepted],
+            rejected_file=np.zeros(num_rejected),
+            rejected_draw=np.arange(num_rejected),
+            stream="injections/0",
         )
         provenance = make_provenance(
             "fake search", self.experiment, 1, parents={"strain": self.strain}

@@ -364,6 +364,7 @@ def test_no_injections(search):
     empty = {"statistic": np.empty(0), "time": np.empty(0), "injection_time": np.empty(0)}
     empty |= {"snr": np.empty(0), "ifo_snr": np.empty((0, 2)), "fold": np.empty(0)}
     empty |= {"parameters": {}, "rejected": {}, "rejected_snr": np.empty(0)}
+    empty |= {"rejected_file": np.empty(0), "rejected_draw": np.empty(0)}
     search.rewrite(0, "foreground", **empty)
     refuses(search, ProductError, "no injections", "datagen injections")
 

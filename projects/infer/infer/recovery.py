@@ -5,6 +5,7 @@ import torch
 from ledger import InjectionSet
 from preprocessing import filter_signals
 from runtime import Experiment, progress
+from waveforms import Responses
 
 from infer.searcher import Searcher
 from infer.stretches import SearchStretch
@@ -12,6 +13,7 @@ from infer.stretches import SearchStretch
 
 def recover(
     injections: InjectionSet,
+    responses: Responses,
     stretches: list[SearchStretch],
     searcher: Searcher,
     experiment: Experiment,
@@ -24,6 +26,7 @@ def recover(
 
     Args:
         injections: Injections into these stretches.
+        responses: Their signals in the detectors.
         stretches: Whitened strain.
         searcher: Scores it.
         experiment: The experiment.
@@ -55,7 +58,7 @@ def recover(
         begin = min(max(centre - reach, 0), size - 2 * reach)
         piece = values[:, begin : begin + 2 * reach].clone()
         taps = owner.stretch.taps[owner.stretch.block_of(torch.tensor(centre))]
-        response = torch.from_numpy(injections.response[i])
+        response = torch.from_numpy(responses[i])
         signal = filter_signals(response[None], taps[None])[0]
         lead = round(injections.coalescence * rate) - taps.shape[-1] // 2
         # place of the signal's first sample in the piece

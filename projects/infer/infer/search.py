@@ -12,6 +12,7 @@ from preprocessing import WhiteningRecipe
 from preprocessing.slides import FrameTimeline, Stretch, slide_shifts
 from runtime import load_experiment, make_provenance, progress, require_same
 from runtime.provenance import SAME_MODEL
+from waveforms import injection_responses
 
 from infer.details import details
 from infer.exclusion import left_out_windows
@@ -104,7 +105,8 @@ def search(
         ).reshape(-1, 2),
         "analysed_label": [s.file.label for s in stretches],
     }
-    statistic, time = recover(signals, stretches, searcher, settings)
+    responses = injection_responses(signals, settings.waveforms)
+    statistic, time = recover(signals, responses, stretches, searcher, settings)
 
     parents = {"strain": strain, "injections": injections}
     provenance = make_provenance("infer search", settings, None, parents)
@@ -132,6 +134,9 @@ def search(
             parameters=signals.parameters,
             rejected=signals.rejected,
             rejected_snr=signals.rejected_snr,
+            rejected_file=signals.rejected_file,
+            rejected_draw=signals.rejected_draw,
+            stream=signals.stream,
         ).write(folder / "foreground.hdf5", provenance)
     log.info(
         "fold %d: %.0f s of zero lag with %d events; %d slides, %.1f d of background with %d "

@@ -165,6 +165,15 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
         response=response,
         rejected={"redshift": np.zeros(7)},
         rejected_snr=np.ones(7),
+        file=np.zeros(4),
+        draw=np.arange(4),
+        rejected_by=np.zeros(7),
+        rejected_file=np.zeros(7),
+        rejected_draw=np.arange(7),
+        failed_file=np.zeros(0),
+        failed_draw=np.zeros(0),
+        failed_reason=[],
+        stream="injections/0",
     ).write(folder / "injections.hdf5", provenance)
     torch.manual_seed(SEED)
     network = energetic(TwoTower(2, RATE, 1.5))

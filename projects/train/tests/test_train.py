@@ -68,6 +68,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         sample_rate=RATE,
         coalescence=3.0,
         parameters={"redshift": np.zeros(64)},
+        num_failed=0,
         plus=waves.real,
         cross=waves.imag,
     ).write(folder / "waveforms.hdf5", provenance)
@@ -93,6 +94,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         response=response,
         rejected={"redshift": np.zeros(0)},
         rejected_snr=np.zeros(0),
+        file=np.zeros(count),
+        draw=np.arange(count),
+        rejected_by=np.zeros(0),
+        rejected_file=np.zeros(0),
+        rejected_draw=np.arange(0),
+        failed_file=np.zeros(0),
+        failed_draw=np.zeros(0),
+        failed_reason=[],
+        stream="injections/0",
     ).write(folder / "validation-0.hdf5", provenance)
     return {
         "experiment": path,
@@ -164,6 +174,7 @@ def test_signals_have_the_snr_and_place_asked_for(inputs: dict[str, Path]) -> No
     snr = SnrDistribution(minimum=9.99, start=10.0, maximum=10.01)
     signals = Signals(
         WaveformSet.read(inputs["waveforms"]),
+        data.experiment.waveforms,
         ("H1", "L1"),
         768,
         snr,

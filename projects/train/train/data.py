@@ -102,6 +102,7 @@ class Data(L.LightningDataModule):
             self.background = Background(loaded, kernel_size, left_out)
             self.signals = Signals(
                 WaveformSet.read(self.paths["waveforms"]),
+                experiment.waveforms,
                 experiment.ifos,
                 kernel_size,
                 self.snr,
@@ -111,7 +112,7 @@ class Data(L.LightningDataModule):
             log.info(
                 "training on %.0f s of background and %d waveforms",
                 self.background.livetime,
-                len(self.signals.plus),
+                self.signals.num_waveforms,
             )
         self.validation = ValidationSet(
             load_stretches(self.paths["strain"], experiment, "validation", self.fold, device),

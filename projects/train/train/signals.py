@@ -9,7 +9,9 @@ import torch
 from ledger import WaveformSet
 from ml4gw.gw import compute_observed_strain, get_ifo_geometry
 from preprocessing import filter_signals
+from runtime.experiment import Waveforms
 from torch import Tensor
+from waveforms import training_polarizations
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Signals:
     kernel. What a stored waveform does not cover is zero.
 
     Args:
-        waveforms: Plus and cross polarizations.
+        waveforms: Sources, with plus and cross polarizations or without.
+        settings: The experiment's `waveforms`, to make those that are not there.
         ifos: Detectors.
         kernel_size: Samples in a kernel.
         snr: Distribution of the network SNR.
@@ -79,6 +82,7 @@ class Signals:
     def __init__(
         self,
         waveforms: WaveformSet,
+        settings: Waveforms,
         ifos: tuple[str, ...],
         kernel_size: int,
         snr: SnrDistribution,
@@ -93,8 +97,8 @@ class Signals:
                 f"coalescence {list(coalescence)} s must lie in order in the kernel of "
                 f"{kernel_length} s"
             )
-        self.plus = torch.from_numpy(waveforms.plus).to(device)
-        self.cross = torch.from_numpy(waveforms.cross).to(device)
+        self.polarizations = training_polarizations(waveforms, settings, device)
+        self.num_waveforms = len(self.polarizations)
         self.peak = round(waveforms.coalescence * self.sample_rate)
         self.snr = snr
         self.coalescence = coalescence
@@ -118,7 +122,10 @@ class Signals:
         def uniform() -> Tensor:
             return torch.rand(batch, generator=generator, device=self.device)
 
-        which = torch.randint(len(self.plus), (batch,), generator=generator, device=self.device)
+        which = torch.randint(
+            self.num_waveforms, (batch,), generator=generator, device=self.device
+        )
+        plus, cross = self.polarizations[which]
         response = compute_observed_strain(
             dec=torch.asin(2 * uniform() - 1),
             psi=math.pi * uniform(),
@@ -126,8 +133,8 @@ class Signals:
             detector_tensors=self.tensors,
             detector_vertices=self.vertices,
             sample_rate=self.sample_rate,
-            plus=self.plus[which],
-            cross=self.cross[which],
+            plus=plus,
+            cross=cross,
         )
         whitened = filter_signals(response.float(), taps)
         # the sum of squares of a whitened signal is its squared SNR

@@ -15,6 +15,7 @@ from preprocessing.slides import FrameTimeline, Stretch, slide_shifts
 from runtime import Experiment
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
+from waveforms import injection_responses
 
 from train.background import LoadedStretch
 
@@ -89,6 +90,7 @@ class ValidationSet:
         """
         reach = self.kernel_size + round(0.1 * self.rate)
         pieces, times = [], []
+        responses = injection_responses(injections, self.experiment.waveforms)
         for item in self.loaded:
             stretch = item.stretch
             start = item.gps_start
@@ -101,7 +103,7 @@ class ValidationSet:
                 if first < 0 or last > size:
                     continue
                 block = stretch.block_of(torch.tensor(centre))
-                response = torch.from_numpy(injections.response[i]).to(stretch.values.device)
+                response = torch.from_numpy(responses[i]).to(stretch.values.device)
                 signal = filter_signals(response[None], stretch.taps[block][None])[0]
                 peak = round(injections.coalescence * self.rate) - stretch.taps.shape[-1] // 2
                 data = stretch.values[:, first:last].clone()
