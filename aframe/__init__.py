@@ -8,14 +8,19 @@ from typing import Any
 __all__ = [
     "Evaluate",
     "ExportLocal",
+    "Fetch",
     "ImportStrain",
     "InferLocal",
+    "InjectionBranches",
     "Injections",
+    "Query",
     "SimulateStrain",
     "Strain",
     "StrainIndex",
     "TrainLocal",
+    "TrainingWaveformBranches",
     "TrainingWaveforms",
+    "ValidationBranches",
     "ValidationWaveforms",
 ]
 

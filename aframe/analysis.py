@@ -1,6 +1,7 @@
 """What decides all bytes of a result: the experiment, its training file and its strain folder."""
 
 import functools
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import yaml
 from runtime import Experiment, ExperimentError, load_experiment
-from runtime.experiment import SimulatedStrain
+from runtime.experiment import FetchedStrain
 
 from aframe.environment import REPOSITORY
 
@@ -23,7 +24,7 @@ class Analysis:
         folder: Folder of the experiment's files.
         experiment: The numbers.
         train_config: Text of `train.yaml`.
-        strain: Folder of strain files to import; None where strain is simulated.
+        strain: Folder of strain files; None where strain does not come from a folder.
         digest: Eight characters that change when any byte of the results may change.
     """
 
@@ -34,7 +35,7 @@ class Analysis:
     digest: str
 
     def write_experiment(self, folder: Path) -> Path:
-        """Write the resolved experiment, with the noise curves it names, for a stage to read.
+        """Write the resolved experiment, with the files it names, for a stage to read.
 
         A stage reads this copy and not `configs/`, so that an edit while a pipeline runs cannot
         put products of other numbers into this version's folder.
@@ -45,7 +46,7 @@ class Analysis:
         Returns:
             Path of `experiment.yaml`.
         """
-        for name in self.curve_files():
+        for name in self.files():
             copy = folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes((self.folder / name).read_bytes())
@@ -53,16 +54,25 @@ class Analysis:
         path.write_text(yaml.safe_dump(self.experiment.settings(), sort_keys=False))
         return path
 
-    def curve_files(self) -> list[str]:
-        """Noise curves that are files in the experiment's folder, relative to it."""
-        return _curve_files(self.folder, self.experiment)
+    def files(self) -> list[str]:
+        """Files in the experiment's folder that the experiment names, relative to it."""
+        return _named_files(self.folder, self.experiment)
 
 
-def _curve_files(folder: Path, experiment: Experiment) -> list[str]:
-    if not isinstance(experiment.strain, SimulatedStrain):
-        return []
-    names = set(experiment.strain.noise_curves.values())
-    return sorted(name for name in names if (folder / name).is_file())
+def _named_files(folder: Path, experiment: Experiment) -> list[str]:
+    """Files that an experiment names: noise curves, populations, vetoes, segments.
+
+    Raises:
+        ExperimentError: One lies outside the experiment's folder.
+    """
+    names = [name for name in experiment.files() if (folder / name).is_file()]
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise ExperimentError(
+                f"{experiment.source} names {name}, which lies outside its folder: put a copy "
+                "beside experiment.yaml, so that the experiment is whole"
+            )
+    return names
 
 
 def find_experiment(name: str) -> Path:
@@ -125,21 +135,26 @@ def load_analysis(name: str, strain: str) -> Analysis:
     training = folder / "train.yaml"
     if not training.is_file():
         raise ExperimentError(f"no training file {training}: it goes beside experiment.yaml")
-    imports = experiment.strain.source == "import"
-    if imports and not strain:
+    from_folder = experiment.strain.source == "import" or (
+        isinstance(experiment.strain, FetchedStrain) and experiment.strain.provider == "files"
+    )
+    if from_folder and not strain:
         raise ExperimentError(
-            f"experiment {experiment.name} imports its strain: give --strain FOLDER"
+            f"experiment {experiment.name} takes its strain from a folder: give --strain FOLDER"
         )
-    if strain and not imports:
+    if strain and not from_folder:
         raise ExperimentError(
-            f"experiment {experiment.name} simulates its strain, so that --strain {strain} would "
-            "have no effect: leave it out"
+            f"experiment {experiment.name} takes no strain from a folder, so that --strain "
+            f"{strain} would have no effect: leave it out"
         )
     source = Path(strain).resolve() if strain else None
     text = training.read_text()
     parts = [text, *([list_strain(source)] if source else [])]
     # A curve given as a file is a number of the experiment that stands elsewhere.
-    parts += [(folder / curve).read_text() for curve in _curve_files(folder, experiment)]
+    parts += [
+        hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in _named_files(folder, experiment)
+    ]
     return Analysis(
         folder=folder,
         experiment=experiment,

@@ -63,8 +63,8 @@ class AframeTask(law.Task):
     )
     strain = luigi.Parameter(
         default="",
-        description="folder of strain files (path), for experiments that import their strain; its "
-        "file names, sizes and times of change are part of the version; default: none",
+        description="folder of strain files (path), for experiments that take their strain from "
+        "one; its file names, sizes and times of change are part of the version; default: none",
     )
     environment = luigi.ChoiceParameter(
         choices=["venv", "apptainer"],

@@ -30,7 +30,15 @@ GUARD = Path(__file__).with_name("guard.py")
 # Where the images hold this repository; `--dev` binds the checkout there.
 CODE_IN_IMAGE = "/opt/aframe"
 # Settings of the caller that reach a stage in an image; a stage in a venv sees all but PYTHON*.
-FORWARDED = ("AFRAME_LOG_LEVEL", "AFRAME_TRACEBACK", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "TERM")
+FORWARDED = (
+    "AFRAME_CACHE",
+    "GWOSC_SERVER_URL",
+    "AFRAME_LOG_LEVEL",
+    "AFRAME_TRACEBACK",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "TERM",
+)
 
 # Idle threads sleep. Spinning ones, the default of OpenMP, make a stage several times slower where
 # it shares its cores with anything else, another stage of `--workers 2` for one.

@@ -11,9 +11,9 @@ import lalsimulation
 import numpy as np
 import priors
 import torch
-from datagen.waveforms import SignalModel, best_device
 from runtime import generator_for
 from runtime.experiment import Waveforms
+from waveforms.ml4gw_model import SignalModel, best_device
 
 RATE = 2048.0
 

@@ -18,12 +18,16 @@ def test_the_commands_of_the_architecture_page_are_those_of_the_tasks(repository
     run = {
         ("datagen", verb)
         for verb in (
+            "query",
+            "fetch",
             "simulate",
             "index",
             "import",
             "training-waveforms",
+            "merge-training-waveforms",
             "validation-waveforms",
             "injections",
+            "merge-injections",
         )
     } | {("train", "fit"), ("export", "build"), ("infer", "search"), ("evaluate", "report")}
     assert documented == run

@@ -22,6 +22,7 @@ MODULES = {
     "aframe-runtime": {"runtime"},
     "aframe-priors": {"priors"},
     "aframe-preprocessing": {"preprocessing"},
+    "aframe-waveforms": {"waveforms"},
     "aframe-architectures": {"architectures"},
     "scikit-learn": {"sklearn"},
     "jinja2": {"jinja2"},

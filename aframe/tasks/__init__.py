@@ -1,29 +1,41 @@
-"""The tasks, one module per stage."""
+"""The tasks, one module per stage, two for the data."""
 
-from aframe.tasks.datagen import (
-    ImportStrain,
-    Injections,
-    SimulateStrain,
-    Strain,
-    StrainIndex,
-    TrainingWaveforms,
-    ValidationWaveforms,
-)
 from aframe.tasks.evaluate import Evaluate
 from aframe.tasks.export import ExportLocal
 from aframe.tasks.infer import InferLocal
+from aframe.tasks.signals import (
+    InjectionBranches,
+    Injections,
+    TrainingWaveformBranches,
+    TrainingWaveforms,
+    ValidationBranches,
+    ValidationWaveforms,
+)
+from aframe.tasks.strain import (
+    Fetch,
+    ImportStrain,
+    Query,
+    SimulateStrain,
+    Strain,
+    StrainIndex,
+)
 from aframe.tasks.train import TrainLocal
 
 __all__ = [
     "Evaluate",
     "ExportLocal",
+    "Fetch",
     "ImportStrain",
     "InferLocal",
+    "InjectionBranches",
     "Injections",
+    "Query",
     "SimulateStrain",
     "Strain",
     "StrainIndex",
     "TrainLocal",
+    "TrainingWaveformBranches",
     "TrainingWaveforms",
+    "ValidationBranches",
     "ValidationWaveforms",
 ]

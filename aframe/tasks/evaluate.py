@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from aframe.base import FolderTarget, StageTask, options
-from aframe.tasks.datagen import Strain
 from aframe.tasks.infer import InferLocal
+from aframe.tasks.strain import Strain
 from aframe.tasks.train import TrainLocal
 
 

@@ -6,8 +6,9 @@ from typing import Any
 from ledger import EventSet, Product, RecoveredInjections
 
 from aframe.base import FolderTarget, FoldTask, StageTask, options
-from aframe.tasks.datagen import Injections, Strain
 from aframe.tasks.export import ExportLocal
+from aframe.tasks.signals import Injections
+from aframe.tasks.strain import Strain
 
 
 class InferLocal(StageTask, FoldTask):

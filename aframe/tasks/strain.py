@@ -1,97 +1,187 @@
-"""Data to train on and to search: strain, signals."""
+"""The strain to train on and to search: found, fetched, simulated or imported, and indexed."""
 
 from pathlib import Path
 from typing import Any
 
 import law
-from ledger import InjectionSet, Product, StrainSegment, WaveformSet
+from ledger import Product, SegmentList, StrainSegment, strain_file_name
 from ledger import StrainIndex as StrainIndexFile
+from ledger.strain import INDEX
 from runtime import ExperimentError
-from runtime.experiment import SimulatedStrain
+from runtime.experiment import FetchedStrain, ImportedStrain, SimulatedStrain
 
-from aframe.base import AframeTask, FolderTarget, FoldTask, StageTask, options
-
-
-def _number(value: float) -> str:
-    """Shortest text of a time in a file name, as `datagen index` expects it."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+from aframe.base import AframeTask, FolderTarget, StageTask, options
+from aframe.workflow import StageWorkflow
 
 
-class SimulateStrain(StageTask, law.LocalWorkflow):
-    """Simulate the strain of an experiment, one branch per file."""
+class StrainTask(StageTask):
+    """A task about strain, by the `datagen` stage."""
 
     project = "datagen"
-    # Branches are plain requirements: no process shared between law's workers is needed.
-    local_workflow_require_branches = True
 
-    def create_branch_map(self) -> dict[int, Path]:
-        """File of each branch."""
+    def strain_settings(
+        self, *kinds: type[SimulatedStrain | ImportedStrain | FetchedStrain]
+    ) -> Any:
+        """The `strain` section of the experiment, if it is of one of these kinds.
+
+        Raises:
+            ExperimentError: It is of another kind.
+        """
         strain = self.analysis.experiment.strain
-        if not isinstance(strain, SimulatedStrain):
+        if not isinstance(strain, kinds):
             raise ExperimentError(
-                f"experiment {self.analysis.experiment.name} imports its strain: run ImportStrain"
+                f"experiment {self.analysis.experiment.name} has strain.source: {strain.source}, "
+                f"which {type(self).__name__} is not for: run Strain, which knows what to do"
             )
-        files = {}
-        for branch, (role, start, stop) in enumerate(strain.files()):
-            name = f"strain-{role}-{_number(start)}-{_number(stop - start)}.hdf5"
-            files[branch] = self.path("strain", name)
-        return files
+        return strain
 
-    def output(self) -> Any:
-        """The strain file of this branch."""
-        return law.LocalFileTarget(str(self.branch_data))
+    def index_target(self) -> law.LocalFileTarget:
+        """The strain index."""
+        return law.LocalFileTarget(str(self.path("strain", INDEX)))
+
+
+class Query(StrainTask):
+    """Find the times to analyse: science segments, less vetoes."""
+
+    def output(self) -> FolderTarget:
+        """The folder of the segments."""
+        self.strain_settings(FetchedStrain)
+        files = ("segments.hdf5", "segments.txt", "livetime.png")
+        return FolderTarget(self.path("segments"), files)
+
+    @property
+    def file(self) -> Path:
+        """The segments."""
+        return self.path("segments", "segments.hdf5")
 
     def arguments(self, experiment: Path) -> list[str]:
-        """`datagen simulate`."""
-        place = options(branch=self.branch, output=self.branch_data)
-        return ["simulate", *options(experiment=experiment), *place]
+        """`datagen query`."""
+        return ["query", *options(experiment=experiment, output=self.path("segments"))]
+
+    def products(self) -> list[tuple[Path, type[Product]]]:
+        """The segments."""
+        return [(self.file, SegmentList)]
+
+
+class StrainFileTask(StrainTask, StageWorkflow):
+    """A workflow of one branch per strain file: role, GPS start and stop."""
+
+    @property
+    def file(self) -> Path:
+        """The strain file of this branch."""
+        role, start, stop = self.branch_data
+        return self.path("strain", strain_file_name(role, start, stop - start))
 
     def products(self) -> list[tuple[Path, type[Product]]]:
         """One strain file."""
-        return [(self.branch_data, StrainSegment)]
+        return [(self.file, StrainSegment)]
 
 
-class StrainIndex(StageTask):
-    """Say what each simulated strain file is for."""
+class Fetch(StrainFileTask):
+    """Fetch strain, one branch per file of the segments that were found."""
 
-    project = "datagen"
+    def workflow_requires(self) -> Any:
+        """The segments, without which there is no branch."""
+        requirements = super().workflow_requires()
+        requirements["segments"] = Query.req(self)
+        return requirements
 
     def requires(self) -> Any:
-        """All strain files."""
-        return SimulateStrain.req(self)
+        """The segments."""
+        return Query.req(self)
+
+    @law.dynamic_workflow_condition
+    def workflow_condition(self) -> bool:
+        """Whether the segments are there."""
+        return Query.req(self).complete()
+
+    @workflow_condition.create_branch_map
+    def create_branch_map(self) -> dict[int, tuple[str, float, float]]:
+        """Role and span of each branch's file."""
+        strain = self.strain_settings(FetchedStrain)
+        segments = SegmentList.read(Query.req(self).file)
+        return dict(enumerate(segments.pieces(strain.file_length)))
+
+    @workflow_condition.output
+    def output(self) -> Any:
+        """The strain file of this branch."""
+        return law.LocalFileTarget(str(self.file))
+
+    def reads(self) -> list[Path]:
+        """The folder of files, for experiments that take theirs from one."""
+        return [self.analysis.strain] if self.analysis.strain else []
+
+    def arguments(self, experiment: Path) -> list[str]:
+        """`datagen fetch`."""
+        place = options(segments=Query.req(self).file, branch=self.branch, output=self.file)
+        source = options(source=self.analysis.strain) if self.analysis.strain else []
+        return ["fetch", *options(experiment=experiment), *place, *source]
+
+
+class SimulateStrain(StrainFileTask):
+    """Simulate strain, one branch per file."""
+
+    def create_branch_map(self) -> dict[int, tuple[str, float, float]]:
+        """Role and span of each branch's file."""
+        strain = self.strain_settings(SimulatedStrain, FetchedStrain)
+        return dict(enumerate(strain.simulated_files()))
+
+    def output(self) -> Any:
+        """The strain file of this branch."""
+        return law.LocalFileTarget(str(self.file))
+
+    def arguments(self, experiment: Path) -> list[str]:
+        """`datagen simulate`."""
+        place = options(branch=self.branch, output=self.file)
+        return ["simulate", *options(experiment=experiment), *place]
+
+
+class StrainIndex(StrainTask):
+    """Say what each fetched or simulated strain file is for."""
+
+    def requires(self) -> dict[str, Any]:
+        """All strain files, and the segments of those that are fetched."""
+        strain = self.strain_settings(SimulatedStrain, FetchedStrain)
+        found: dict[str, Any] = {}
+        if strain.simulated_files():
+            found["simulated"] = SimulateStrain.req(self)
+        if isinstance(strain, FetchedStrain):
+            found["fetched"] = Fetch.req(self)
+            found["segments"] = Query.req(self)
+        return found
 
     def output(self) -> Any:
         """The strain index."""
-        return law.LocalFileTarget(str(self.path("strain", "index.hdf5")))
+        return self.index_target()
 
     def arguments(self, experiment: Path) -> list[str]:
         """`datagen index`."""
-        return ["index", *options(experiment=experiment, folder=self.path("strain"))]
+        segments = []
+        if isinstance(self.analysis.experiment.strain, FetchedStrain):
+            segments = options(segments=Query.req(self).file)
+        folder = options(experiment=experiment, folder=self.path("strain"))
+        return ["index", *folder, *segments]
 
     def products(self) -> list[tuple[Path, type[Product]]]:
         """The strain index."""
-        return [(self.path("strain", "index.hdf5"), StrainIndexFile)]
+        return [(Path(self.output().path), StrainIndexFile)]
 
 
-class ImportStrain(StageTask):
+class ImportStrain(StrainTask):
     """Bring a folder of strain files into the ledger's format."""
-
-    project = "datagen"
 
     def output(self) -> Any:
         """The folder of the strain files and their index, put in place whole."""
-        return FolderTarget(self.path("strain"), ("index.hdf5",))
+        return FolderTarget(self.path("strain"), (INDEX,))
 
     def source(self) -> Path:
         """The folder to import.
 
         Raises:
-            ExperimentError: The experiment simulates its strain.
+            ExperimentError: The experiment does not import its strain.
         """
-        if self.analysis.strain is None:
-            raise ExperimentError(
-                f"experiment {self.analysis.experiment.name} simulates its strain: run StrainIndex"
-            )
+        self.strain_settings(ImportedStrain)
+        assert self.analysis.strain is not None  # an Analysis without it is refused when made
         return self.analysis.strain
 
     def reads(self) -> list[Path]:
@@ -105,83 +195,20 @@ class ImportStrain(StageTask):
 
     def products(self) -> list[tuple[Path, type[Product]]]:
         """The strain index."""
-        return [(self.path("strain", "index.hdf5"), StrainIndexFile)]
+        return [(self.path("strain", INDEX), StrainIndexFile)]
 
 
 class Strain(AframeTask):
-    """The strain of an experiment, simulated or imported as its `strain.source` says."""
+    """The strain of an experiment: simulated, fetched or imported as its `strain.source` says."""
 
     def requires(self) -> Any:
         """The task that makes the strain index."""
-        simulated = isinstance(self.analysis.experiment.strain, SimulatedStrain)
-        return (StrainIndex if simulated else ImportStrain).req(self)
+        imported = isinstance(self.analysis.experiment.strain, ImportedStrain)
+        return (ImportStrain if imported else StrainIndex).req(self)
 
     def output(self) -> Any:
         """The strain index."""
-        return law.LocalFileTarget(str(self.path("strain", "index.hdf5")))
+        return law.LocalFileTarget(str(self.path("strain", INDEX)))
 
     def run(self) -> None:
         """Nothing is left to do."""
-
-
-class TrainingWaveforms(StageTask):
-    """Draw signals to train on."""
-
-    project = "datagen"
-
-    def output(self) -> Any:
-        """The waveforms."""
-        return law.LocalFileTarget(str(self.path("training-waveforms.hdf5")))
-
-    def arguments(self, experiment: Path) -> list[str]:
-        """`datagen training-waveforms`."""
-        output = self.path("training-waveforms.hdf5")
-        return ["training-waveforms", *options(experiment=experiment, output=output)]
-
-    def products(self) -> list[tuple[Path, type[Product]]]:
-        """The waveforms."""
-        return [(self.path("training-waveforms.hdf5"), WaveformSet)]
-
-
-class _Placed(StageTask, FoldTask):
-    """Signals placed in the strain of one fold."""
-
-    project = "datagen"
-    verb: str
-    prefix: str
-
-    @property
-    def file(self) -> Path:
-        """The set of injections."""
-        return self.path(f"{self.prefix}-{self.fold}.hdf5")
-
-    def requires(self) -> Any:
-        """The strain, whose local noise sets each signal's SNR."""
-        return Strain.req(self)
-
-    def output(self) -> Any:
-        """The set of injections."""
-        return law.LocalFileTarget(str(self.file))
-
-    def arguments(self, experiment: Path) -> list[str]:
-        """`datagen` with this task's verb."""
-        strain = options(strain=self.input().path, fold=self.fold)
-        return [self.verb, *options(experiment=experiment), *strain, *options(output=self.file)]
-
-    def products(self) -> list[tuple[Path, type[Product]]]:
-        """The set of injections."""
-        return [(self.file, InjectionSet)]
-
-
-class ValidationWaveforms(_Placed):
-    """Draw and place the signals on which the network of a fold is chosen."""
-
-    verb = "validation-waveforms"
-    prefix = "validation"
-
-
-class Injections(_Placed):
-    """Draw and place the signals by which the search of a fold is measured."""
-
-    verb = "injections"
-    prefix = "injections"

@@ -9,7 +9,8 @@ from ledger import ProductError
 from runtime.provenance import compare_settings
 
 from aframe.base import FolderTarget, FoldTask, StageTask, options
-from aframe.tasks.datagen import Strain, TrainingWaveforms, ValidationWaveforms
+from aframe.tasks.signals import TrainingWaveforms, ValidationWaveforms
+from aframe.tasks.strain import Strain
 
 
 class TrainLocal(StageTask, FoldTask):
