@@ -27,9 +27,12 @@ class InjectionSet(Product):
     sample_rate: float = scalar("Hz", "samples per second of the responses")
     coalescence: float = scalar("s", "time of coalescence after a response's first sample")
     snr_threshold: float = scalar("", "least network SNR of an accepted injection")
-    volume: float = scalar("Gpc^3", "integral of dVc/dz/(1+z) over the redshifts; 0 if there are none")
+    volume: float = scalar("Gpc^3", "integral of dVc/dz/(1+z); 0 if sources have no redshift")
     stream: str = scalar("", "purpose of the draws' random numbers, before file and chunk number")
     time: np.ndarray = column("injection", "s", "GPS time of coalescence at the geocentre")
+    shift: np.ndarray = column(
+        "injection,ifo", "s", "how much later than `time` the signal is in each detector's data"
+    )
     snr: np.ndarray = column("injection", "", "optimal network SNR by the local PSD")
     ifo_snr: np.ndarray = column("injection,ifo", "", "optimal SNR in each detector")
     file: np.ndarray = column(

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -228,6 +229,10 @@ class FetchedStrain(Spans):
             raise ValueError(
                 f"strain.simulated names {', '.join(self.simulated)}: give strain.noise too"
             )
+        named = {**self.flags, **self.channels, **self.vetoes.gates}
+        strange = sorted(name for name in named if not re.fullmatch("[A-Z][0-9]", name))
+        if strange:
+            raise ValueError(f"{', '.join(strange)} is no detector: expected names as H1, L1, V1")
         if not self.fetched:
             raise ValueError("strain.simulated names every role: use source: simulate")
         return self
@@ -301,6 +306,13 @@ class Injections(Section):
     """How many times the search span is filled, each pass at other times."""
     validation_passes: Annotated[int, Field(gt=0)] = 1
     """The same for the validation span."""
+    jitter: Annotated[float, Field(ge=0)] = 1.0
+    """Each injection is moved later at random by up to this, and by less than the distance of two
+    of all passes [s]."""
+    shifts: tuple[float, ...] | None = None
+    """How much further each detector's data are slid from one pass of the search to the next, as
+    many as there are detectors; none are slid if absent. Passes then see different pairs of noise
+    [s]."""
     storage: Storage = "waveforms"
     """What is kept of the injections: float32 responses, or parameters alone, from which the same
     responses are made again bit for bit."""
@@ -411,6 +423,12 @@ class Experiment(Section):
                 f"folds is {self.folds}: imported strain needs at least 2, so that no file is "
                 "searched by a network that was trained on it"
             )
+        shifts = self.injections.shifts
+        if shifts is not None and len(shifts) != len(self.ifos):
+            raise ValueError(
+                f"injections.shifts {list(shifts)} must have one number for each of "
+                f"{', '.join(self.ifos)}"
+            )
         if self.waveforms.right_pad >= self.waveforms.duration:
             raise ValueError(
                 f"waveforms.right_pad {self.waveforms.right_pad} is not less than duration "
@@ -424,6 +442,13 @@ class Experiment(Section):
             if missing:
                 raise ValueError(f"strain.noise_curves has none for {', '.join(missing)}")
         if isinstance(strain, FetchedStrain):
+            for option in ("flags", "channels"):
+                others = sorted(set(getattr(strain, option)) - set(self.ifos))
+                if others:
+                    raise ValueError(
+                        f"strain.{option} names {', '.join(others)}, which is not among ifos "
+                        f"{list(self.ifos)}"
+                    )
             self.require_band(f"strain.source {strain.source}")
         if self.folds != 1:
             raise ValueError(

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ledger import ProductError, StrainIndex, StrainSegment, staged, strain_file_name
-from ledger.product import product_name
+from ledger import StrainIndex, StrainSegment, staged, strain_file_name
 from ledger.strain import INDEX
 from runtime import Experiment, load_experiment, make_provenance, progress
 from runtime.experiment import ImportedStrain
 
 from datagen.foreign import SUFFIXES, Channel, channels
 from datagen.masks import true_spans
+from datagen.replacing import refuse_to_destroy
 from datagen.resampling import decimate, reach, whole_factor
 
 log = logging.getLogger("datagen")
@@ -232,23 +232,6 @@ def assign_roles(num_sources: int, folds: int, validation_fraction: float) -> np
     return roles
 
 
-def _refuse_to_destroy(source: Path, output: Path) -> None:
-    """Stop if the output folder, which is replaced as a whole, is anything but an old import."""
-    if output.resolve() == source.resolve() or output.resolve() in source.resolve().parents:
-        raise ValueError(f"output {output} would replace the source {source}: name another folder")
-    if not output.exists():
-        return
-    try:
-        ours = not any(output.iterdir()) or product_name(output / INDEX) == "strain-index"
-    except (FileNotFoundError, NotADirectoryError, ProductError):
-        ours = False
-    if not ours:
-        raise ValueError(
-            f"{output} exists and is no folder of imported strain: it would be replaced; remove "
-            "it or name another folder"
-        )
-
-
 def import_strain(
     experiment: str | Path,
     source: str | Path,
@@ -268,7 +251,9 @@ def import_strain(
     settings = load_experiment(experiment)
     rules = imported_strain(settings)
     source, output = Path(source), Path(output)
-    _refuse_to_destroy(source, output)
+    if output.resolve() == source.resolve() or output.resolve() in source.resolve().parents:
+        raise ValueError(f"output {output} would replace the source {source}: name another folder")
+    refuse_to_destroy(output, INDEX, StrainIndex)
     files = find_files(source)
     found = [
         channel for path in progress(files, "files", unit="file") for channel in channels(path)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import priors
-import torch
 from ledger import InjectionSet, ProductError, StrainIndex
 from ledger.product import read_provenance
 from ledger.strain import Role
@@ -22,12 +21,11 @@ from runtime import (
     require_same,
 )
 from runtime.provenance import SAME_STRAIN
-from torch import Tensor
 from waveforms import SignalModel, detector_responses, signal_model
 
 from datagen.injector import Injector
 from datagen.merging import joined
-from datagen.slots import Slots, find_slots
+from datagen.slots import Slots, find_slots, no_slots
 
 log = logging.getLogger("datagen")
 
@@ -82,7 +80,7 @@ def make_injections(
         slots = find_slots(settings, index, files[number], role, fold, number)
         if slots is None:
             log.info("%s has no room for an injection", files[number].label)
-            slots = Slots(np.zeros(0), np.zeros(0, dtype=int), _no_psd(settings))
+            slots = no_slots(settings)
         sets.append(_fill(settings, slots, population, model, stream, number))
     if not sets:
         raise ValueError(
@@ -163,6 +161,7 @@ def _fill(
         volume=0.0 if population.redshift_max is None else population.volume,
         stream=stream,
         time=slots.time,
+        shift=slots.shift,
         snr=np.sqrt(np.square(injector.ifo_snr).sum(axis=1)),
         ifo_snr=injector.ifo_snr,
         file=np.full(len(slots.time), number),
@@ -178,12 +177,6 @@ def _fill(
         failed_draw=np.array([draw for draw, _ in failures], dtype=np.int64),
         failed_reason=[reason for _, reason in failures],
     )
-
-
-def _no_psd(experiment: Experiment) -> Tensor:
-    """Stand-in for the PSDs of a file without slots."""
-    size = round(experiment.whitening.fftlength * experiment.sample_rate) // 2 + 1
-    return torch.ones((0, len(experiment.ifos), size), dtype=torch.float64)
 
 
 def _require_some(

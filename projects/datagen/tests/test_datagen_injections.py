@@ -115,7 +115,12 @@ def test_responses_arrive_when_they_should(made):
 def test_accepted_and_rejected_are_the_population(smoke, smoke_strain):
     """With the rejected put back, draws follow the prior, though acceptance favours some."""
     slots = slots_of(smoke, smoke_strain)
-    many = Slots(time=np.repeat(slots.time, 24), block=np.repeat(slots.block, 24), psd=slots.psd)
+    many = Slots(
+        time=np.repeat(slots.time, 24),
+        shift=np.repeat(slots.shift, 24, axis=0),
+        block=np.repeat(slots.block, 24),
+        psd=slots.psd,
+    )
     injector = injector_of(smoke, many, 0.5)
     assert sorted(injector.fill()) == list(range(len(many.time)))
     numbers = np.concatenate(injector.rejected.draw)
@@ -240,13 +245,43 @@ def test_a_merge_of_other_settings_is_refused(fails, edited, smoke_strain, tmp_p
 
 def test_slots_keep_to_the_usable_time(smoke):
     generator = np.random.default_rng(1)
-    times = slot_times(1000.0, 1300.0, smoke, 4, generator)
+    times, shifts = slot_times(1000.0, 1300.0, smoke, 4, (0.0, 0.0), generator)
+    assert shifts.shape == (len(times), 2)
+    assert not shifts.any()
     assert times.min() >= 1000 + 10.5
     assert times.max() < 1300 - 2.5
     assert (np.diff(times) > 5).all()
     # each pass keeps its distance
     assert (np.diff(times.reshape(-1)[::4]) > 23 - 1e-9).all()
-    assert not len(slot_times(1000.0, 1011.0, smoke, 4, generator))
+    assert not len(slot_times(1000.0, 1011.0, smoke, 4, (0.0, 0.0), generator)[0])
+
+
+def test_passes_are_slid_against_each_other(smoke):
+    settings = smoke.injections.model_copy(update={"jitter": 0.0})
+    still = smoke.model_copy(update={"injections": settings})
+    generator = np.random.default_rng(1)
+    times, shifts = slot_times(1000.0, 1300.0, still, 4, (0.0, 7.25), generator)
+    assert not shifts[:, 0].any()
+    np.testing.assert_array_equal(np.unique(shifts[:, 1]), [0, 7.25, 14.5, 21.75])
+    # no jitter: every place of a grid of a quarter of the spacing, where the slid data reach
+    assert np.isin(np.diff(times), [6, 12, 18, 24]).all()
+    assert (times + shifts[:, 1]).max() < 1300 - 2.5
+    assert times.min() == 1000 + 10.5
+
+
+def test_slid_injections_have_the_snr_of_slid_noise(smoke, smoke_strain):
+    """The PSD of each detector is that of its own time."""
+    settings = smoke.injections.model_copy(update={"shifts": (0.0, 40.0)})
+    slid = smoke.model_copy(update={"injections": settings})
+    slots, plain = slots_of(slid, smoke_strain), slots_of(smoke, smoke_strain)
+    late = np.flatnonzero(slots.shift[:, 1] == 40)
+    assert len(late)
+    for i in late:
+        here = slots.psd[slots.block[i]]
+        same = np.argmin(np.abs(plain.time - slots.time[i]))
+        assert abs(plain.time[same] - slots.time[i]) < 1e-9
+        assert (here[0] == plain.psd[plain.block[same]][0]).all()
+        assert (here[1] != plain.psd[plain.block[same]][1]).any()
 
 
 def test_known_events_are_kept_clear():

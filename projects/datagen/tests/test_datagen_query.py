@@ -345,7 +345,7 @@ def test_same_bytes_and_old_result_is_replaced(fetched, tmp_path):
 
 def test_other_folders_are_not_replaced(fetched, tmp_path):
     experiment = fetched({"s.csv": TABLE}, segments="s.csv")
-    with pytest.raises(ValueError, match="is no folder of segments"):
+    with pytest.raises(ValueError, match="holds no segments"):
         query_segments(experiment, experiment)
     assert (experiment / "s.csv").exists()
 

@@ -13,7 +13,7 @@ from infer.repository import Repository
 from infer.scorers import StreamingScorer, WindowedScorer
 from infer.search import search
 from ledger import EventSet, InjectionSet, RecoveredInjections, StrainIndex, StrainSegment
-from preprocessing import WhiteningRecipe, whiten
+from preprocessing import WhiteningRecipe, filter_signals, whiten
 from runtime import load_experiment, make_provenance
 
 RATE = 512
@@ -165,6 +165,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
         response=response,
         rejected={"redshift": np.zeros(7)},
         rejected_snr=np.ones(7),
+        shift=np.zeros((4, 2)),
         file=np.zeros(4),
         draw=np.arange(4),
         rejected_by=np.zeros(7),
@@ -317,6 +318,45 @@ def test_injection_is_scored_as_if_it_were_in_the_data(setup: Setup, tmp_path: P
         # the PSD just after the signal has it in its noise: a difference of some per cent
         assert found.statistic[i] == pytest.approx(mean[near].max().item(), rel=0.05)
         assert found.time[i] == pytest.approx(injections.time[i], abs=0.5)
+
+
+def test_a_shifted_injection_is_scored_in_slid_data(setup: Setup, tmp_path: Path) -> None:
+    """Its score is that of an unshifted one in data that were slid beforehand."""
+    experiment = load_experiment(setup.experiment)
+    injections = InjectionSet.read(setup.folder / "injections.hdf5")
+    shift = np.array([[0.0, 3.25]] * len(injections.time))
+    scores = []
+    for name, moved in (("slid", shift), ("still", shift * 0)):
+        dataclasses.replace(injections, shift=moved).write(
+            tmp_path / f"{name}.hdf5", make_provenance("test", experiment)
+        )
+        inputs = setup.inputs | {"injections": tmp_path / f"{name}.hdf5"}
+        search(repository=setup.streaming, output=tmp_path / name, **inputs)
+        scores.append(RecoveredInjections.read(tmp_path / name / "foreground.hdf5"))
+    slid, still = scores
+    recipe = WhiteningRecipe.from_settings(experiment.settings())
+    for i, name in ((1, "a"), (2, "b")):
+        segment = StrainSegment.read(setup.folder / f"{name}.hdf5")
+        stretch = whiten(torch.from_numpy(np.stack(list(segment.strain.values()))).float(), recipe)
+        values = stretch.values.clone()
+        steps = round(3.25 * RATE)
+        values[1, :-steps] = stretch.values[1, steps:]
+        begin = round((injections.time[i] - segment.gps_start - recipe.lead - 2) * RATE)
+        piece = values[:, begin : begin + 4 * RATE].clone()
+        blocks = [stretch.block_of(torch.tensor(begin + 2 * RATE + late)) for late in (0, steps)]
+        taps = torch.stack([stretch.taps[block][j] for j, block in enumerate(blocks)])
+        response = torch.from_numpy(injections.response[i]).float()
+        signal = filter_signals(response[None], taps[None])[0]
+        start = 2 * RATE - (3 * RATE - taps.shape[-1] // 2)
+        low, high = max(0, start), min(4 * RATE, start + signal.shape[-1])
+        piece[:, low:high] += signal[:, low - start : high - start]
+        with torch.no_grad():
+            network = setup.network
+            evidence = network.head(network.towers(piece[None]))
+            mean = network.pool(evidence, 4)[0].unfold(-1, 8, 1).mean(-1)
+        assert slid.statistic[i] == pytest.approx(mean.max().item(), rel=1e-4)
+        assert slid.statistic[i] != still.statistic[i]
+        assert slid.time[i] == pytest.approx(injections.time[i], abs=0.5)
 
 
 def test_excluded_windows_of_a_file(setup: Setup, tmp_path: Path) -> None:

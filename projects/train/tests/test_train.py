@@ -1,6 +1,7 @@
 """Training: batches are what they claim, the network learns, the result is what search needs."""
 
 import csv
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from train.data import Data
 from train.model import Detector
 from train.publish import script
 from train.signals import Signals, SnrDistribution
+from waveforms import signal_model
 
 REPOSITORY = Path(__file__).parents[3]
 RATE = 512
@@ -94,6 +96,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         response=response,
         rejected={"redshift": np.zeros(0)},
         rejected_snr=np.zeros(0),
+        shift=np.zeros((count, 2)),
         file=np.zeros(count),
         draw=np.arange(count),
         rejected_by=np.zeros(0),
@@ -193,6 +196,41 @@ def test_signals_have_the_snr_and_place_asked_for(inputs: dict[str, Path]) -> No
     assert centre.min() > 0.5 - 0.06
     assert centre.max() < 1.2 + 0.06
     assert centre.std() == pytest.approx(0.7 / np.sqrt(12), rel=0.15)
+
+
+def test_signals_may_be_made_while_training(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """From parameters alone, the same as from a file that holds the polarizations."""
+    experiment = load_experiment(inputs["experiment"])
+    rng = np.random.default_rng(3)
+    sources = {
+        name: np.full(12, value)
+        for name, value in {
+            "luminosity_distance": 500.0, "redshift": 0.1, "phase": 1.0, "theta_jn": 0.4,
+            "a_1": 0.2, "a_2": 0.1, "tilt_1": 0.5, "tilt_2": 1.0, "phi_12": 0.0, "phi_jl": 0.0,
+        }.items()
+    }  # fmt: skip
+    sources["mass_1_detector"] = rng.uniform(40, 60, 12)
+    sources["mass_2_detector"] = rng.uniform(30, 40, 12)
+    model = signal_model(experiment.waveforms, RATE)
+    plus, cross, good = model.polarizations(sources)
+    assert good.all()
+    stored = WaveformSet(
+        sample_rate=RATE,
+        coalescence=model.coalescence,
+        num_failed=0,
+        parameters=sources,
+        plus=plus.float().numpy(),
+        cross=cross.float().numpy(),
+    )
+    bare = dataclasses.replace(stored, plus=stored.plus[:0], cross=stored.cross[:0])
+    batches = []
+    for name, waveforms in (("stored", stored), ("bare", bare)):
+        path = tmp_path / f"{name}.hdf5"
+        waveforms.write(path, make_provenance("test", experiment))
+        data = data_of({**inputs, "waveforms": path}, batch_size=32)
+        assert data.signals.num_waveforms == 12
+        batches.append(data.make_batch(5)[0])
+    torch.testing.assert_close(*batches, rtol=1e-3, atol=1e-3)
 
 
 def test_snr_distribution_is_the_power_law() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from igwn_segments import segmentlist
-from ledger import ROLES, ProductError, SegmentList, product_name, staged
+from ledger import ROLES, SegmentList, staged
 from runtime import Experiment, load_experiment, make_provenance
 from runtime.experiment import FetchedStrain, Role, Span
 
@@ -24,6 +24,7 @@ from datagen.query.picture import draw_livetime
 from datagen.query.science import Science, science_segments
 from datagen.query.segment_files import require_file
 from datagen.query.vetoes import Veto, category_vetoes, gate_vetoes
+from datagen.replacing import refuse_to_destroy
 
 log = logging.getLogger("datagen")
 
@@ -42,21 +43,6 @@ def fetched_strain(experiment: Experiment) -> FetchedStrain:
             "it has no science segments to ask for"
         )
     return experiment.strain
-
-
-def _refuse_to_destroy(output: Path) -> None:
-    """Stop if the output folder, which is replaced as a whole, is anything but an old query."""
-    if not output.exists():
-        return
-    try:
-        ours = not any(output.iterdir()) or product_name(output / PRODUCT) == SegmentList.product
-    except (FileNotFoundError, NotADirectoryError, ProductError):
-        ours = False
-    if not ours:
-        raise ValueError(
-            f"{output} exists and is no folder of segments: it would be replaced; remove it or "
-            "name another folder"
-        )
 
 
 def known_events(
@@ -180,7 +166,7 @@ def query_segments(experiment: str | Path, output: str | Path) -> None:
     settings = load_experiment(experiment)
     strain = fetched_strain(settings)
     output, folder = Path(output), Path(settings.source).parent
-    _refuse_to_destroy(output)
+    refuse_to_destroy(output, PRODUCT, SegmentList)
     spans: dict[Role, Span] = {role: getattr(strain, role) for role in strain.fetched}
     wanted = intervals(spans.values())
     # science segments come last: they are the longest to ask for
