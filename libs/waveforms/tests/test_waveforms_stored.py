@@ -57,6 +57,7 @@ def injections(sources):
         volume=1.0,
         stream="injections/0",
         time=time,
+        shift=np.zeros((150, 2)),
         snr=np.ones(150),
         ifo_snr=np.ones((150, 2)),
         file=file,

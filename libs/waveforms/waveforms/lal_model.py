@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import multiprocessing
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -50,9 +50,10 @@ class LalModel(FramedModel):
     that is lower (masses in the detector frame). One that is longer than the array is cut, and
     tapered in over five cycles of the minimum frequency.
 
-    Spins are given at the reference frequency by bilby's angles. An approximant without precession
-    is given the components along the orbital angular momentum, and `theta_jn` as inclination.
-    `lambda_1` and `lambda_2`, where sources have them, are handed on.
+    Spins are given at the reference frequency by bilby's angles; lalsimulation's SEOBNRv4P takes
+    them for those at its own start instead, whatever the reference. An approximant without
+    precession is given the components along the orbital angular momentum, and `theta_jn` as
+    inclination. `lambda_1` and `lambda_2`, where sources have them, are handed on.
 
     Each signal is made by itself in one of the processes, so none depends on their number. They
     end with this object, or with the process that made it.
@@ -99,8 +100,13 @@ class LalModel(FramedModel):
             taper_size=self.taper_size,
         )
         self._answer = lal_worker.answer
-        self._pool = _new_pool(self.workers)
+        self._pool = self._started()
         self._try()
+
+    def _started(self) -> ProcessPoolExecutor:
+        pool = lal_worker.new_pool(self.workers)
+        weakref.finalize(self, pool.shutdown, cancel_futures=True)
+        return pool
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -172,27 +178,24 @@ class LalModel(FramedModel):
                 return
             index, source, future = waiting.popleft()
             try:
-                yield index, future.result()
+                answer = future.result()
             except BrokenProcessPool:
                 # this source or another one ended its process, and all that wait are lost
-                yield index, self._answer_alone(source)
+                answer = self._answer_alone(source)
+                again = [(i, s, self._submit(self.task, s)) for i, s, _ in waiting]
+                waiting = deque(again)
+            yield index, answer
 
     def _submit(self, task: lal_worker.Task, source: dict[str, float]) -> Future[Answer]:
         try:
             return self._pool.submit(self._answer, task, source)
         except BrokenProcessPool:
-            self._pool = _new_pool(self.workers)
+            self._pool = self._started()
             return self._pool.submit(self._answer, task, source)
 
     def _answer_alone(self, source: dict[str, float]) -> Answer:
-        with _new_pool(1) as pool:
+        with lal_worker.new_pool(1) as pool:
             try:
                 return pool.submit(self._answer, self.task, source).result()
             except BrokenProcessPool:
                 return "lalsimulation ended its process"
-
-
-def _new_pool(workers: int) -> ProcessPoolExecutor:
-    # not forked: this process has threads
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=lal_worker.set_up)

@@ -1,4 +1,4 @@
-"""One signal from lalsimulation: what runs in each of `lal_model`'s processes, without torch."""
+"""One signal from lalsimulation, and processes to make it in; without torch, to start soon."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -48,6 +49,13 @@ class Task:
     size: int
     coalescence_sample: int
     taper_size: int
+
+
+def new_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes for `answer`."""
+    # not forked: this process has threads
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=set_up)
 
 
 def set_up() -> None:
