@@ -108,7 +108,22 @@ def test_a_row_without_a_signal_is_named(model_of, sources, gps):
     with pytest.raises(ValueError, match="signal of row 21 cannot be made"):
         lazy[16:17]
     with pytest.raises(ValueError, match="signal of row 21 cannot be made"):
-        PolarizationSet(model, wrong)[[3, 21]]
+        PolarizationSet(model, wrong)[[21]]
+
+
+def test_training_goes_on_where_a_row_has_no_signal(model_of, sources, caplog):
+    wrong = {name: values.copy() for name, values in sources.items()}
+    for row in (21, 30):
+        wrong["luminosity_distance"][row] = np.nan
+    signals = PolarizationSet(model_of("IMRPhenomD"), wrong)
+    plus, cross = signals[[21, 3, 30, 5]]
+    for made in (plus, cross):
+        assert torch.equal(made[0], made[1])
+        assert torch.equal(made[2], made[1])
+        assert not torch.equal(made[3], made[1])
+        assert made.abs().amax(dim=-1).min() > 0
+    assert signals.num_replaced == 2
+    assert "row 21 has no signal" in caplog.text
 
 
 def test_polarizations_on_the_fly(model_of, sources):

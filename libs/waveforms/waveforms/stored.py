@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Protocol
 
 import numpy as np
@@ -40,25 +41,27 @@ class RemadeResponses:
     def __init__(self, injections: InjectionSet, settings: Waveforms) -> None:
         model = signal_model(settings, injections.sample_rate)
         files = np.asarray(injections.file)
-        self._sets: dict[int, ResponseSet] = {}
-        self._rows = np.zeros(len(files), dtype=np.int64)
-        self._files = files
+        self._files, self._rows = files, np.zeros(len(files), dtype=np.int64)
         for file in np.unique(files):
             rows = np.flatnonzero(files == file)
             self._rows[rows] = np.arange(len(rows))
-            self._sets[int(file)] = ResponseSet(
-                model,
-                rows_of(injections.parameters, rows),
-                injections.time[rows],
-                injections.ifos,
-            )
+
+        # injections are looked at file by file; each set remembers some blocks
+        @functools.lru_cache(maxsize=2)
+        def responses_of(file: int) -> ResponseSet:
+            rows = np.flatnonzero(files == file)
+            sources = rows_of(injections.parameters, rows)
+            return ResponseSet(model, sources, injections.time[rows], injections.ifos)
+
+        self._responses_of = responses_of
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, row: int) -> np.ndarray:
         """Strain, float32, of shape (ifo, size)."""
-        found: np.ndarray = self._sets[int(self._files[row])][[self._rows[row]]][0]
+        responses = self._responses_of(int(self._files[row]))
+        found: np.ndarray = responses[[self._rows[row]]][0]
         return found
 
 

@@ -181,6 +181,21 @@ def merge_injections(experiment: Path, parts: list[Path], output: Path) -> None:
     merge(experiment, parts, output)
 
 
+def inject(experiment: Path, strain: Path, injections: Path, output: Path, fold: int = 0) -> None:
+    """Write strain with injections in it.
+
+    Args:
+        experiment: Experiment file, or the folder that holds it.
+        strain: Strain index.
+        injections: Injections into its files.
+        output: Folder to write: strain files and index.hdf5.
+        fold: Which fold of the experiment, from 0.
+    """
+    from datagen.inject import inject_signals
+
+    inject_signals(experiment, strain, injections, output, fold)
+
+
 VERBS: dict[str, Callable[..., None]] = {
     "query": query,
     "fetch": fetch,
@@ -194,6 +209,7 @@ VERBS: dict[str, Callable[..., None]] = {
     "validation-waveforms": validation_waveforms,
     "injections": injections,
     "merge-injections": merge_injections,
+    "inject": inject,
 }
 
 

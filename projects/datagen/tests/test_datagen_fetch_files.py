@@ -81,7 +81,8 @@ def test_named_channel(tmp_path):
     extra = {"A-STRAIN": 3.0, "Z-OTHER": 7.0}
     path = write_frame(tmp_path / "files", "H1", T0, **extra)
     options = {"ifos": ("H1",), "spans": [(T0 + 5, T0 + 60)]}
-    assert_tones(fetched(tmp_path / "a", path.parent, channels=CHANNELS, **options))
+    named = {"H1": CHANNELS["H1"]}
+    assert_tones(fetched(tmp_path / "a", path.parent, channels=named, **options))
     first = fetched(tmp_path / "b", path.parent, **options)
     with pytest.raises(AssertionError):
         assert_tones(first)

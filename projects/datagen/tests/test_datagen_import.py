@@ -188,7 +188,7 @@ def test_other_folders_are_not_replaced(four, settings, tmp_path, fails):
     precious.mkdir()
     (precious / "thesis.tex").write_text("x")
     arguments = ("import", "--experiment", settings(), "--source", four, "--output")
-    assert "no folder of imported strain" in fails(*arguments, precious)
+    assert "holds no strain-index" in fails(*arguments, precious)
     assert "would replace the source" in fails(*arguments, four)
     assert "would replace the source" in fails(*arguments, tmp_path)
     assert (precious / "thesis.tex").exists()
