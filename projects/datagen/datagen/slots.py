@@ -78,7 +78,7 @@ def slot_times(
     times = gps_start + np.round((times - gps_start) * rate) / rate
     shifts = np.round(np.outer(np.arange(count) % passes, steps) * rate) / rate
     there = times[:, None] + shifts
-    usable = ((there >= first) & (there < last)).all(axis=1) & (times < last)
+    usable = ((there >= first) & (there < last)).all(axis=1)
     return times[usable], shifts[usable]
 
 

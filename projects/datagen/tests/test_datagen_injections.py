@@ -151,7 +151,10 @@ class Flawed:
             yield type(batch)(rows[batch.index], batch.plus, batch.cross)
 
 
-def test_failed_draws_are_drawn_again_and_counted(smoke, smoke_strain):
+@pytest.mark.parametrize("threshold", [4.0, 0.0])
+def test_failed_draws_are_drawn_again_and_counted(smoke, smoke_strain, threshold):
+    settings = smoke.injections.model_copy(update={"snr_threshold": threshold})
+    smoke = smoke.model_copy(update={"injections": settings})
     slots = slots_of(smoke, smoke_strain)
     model = Flawed(signal_model(smoke.waveforms, smoke.sample_rate))
     injector = injector_of(smoke, slots, 0.3, model)
@@ -195,6 +198,7 @@ def test_any_number_of_branches_gives_the_same_bytes(smoke_strain, tmp_path):
     )  # fmt: skip
     whole = tmp_path / "whole.hdf5"
     assert whole.read_bytes() == (tmp_path / "merged.hdf5").read_bytes()
+    assert (np.diff(InjectionSet.read(whole).time) > 0).all()
     sizes = [len(InjectionSet.read(part).time) for part in parts]
     assert min(sizes) > 0
     assert sum(sizes) == len(InjectionSet.read(whole).time)
