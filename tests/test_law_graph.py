@@ -56,6 +56,31 @@ def test_graph_of_every_shipped_experiment(name, strain_folder):
     assert folds == set(range(task.analysis.experiment.folds))
 
 
+def test_fetched_strain_is_queried_fetched_and_simulated():
+    found = graph(Sandbox(experiment="open-run"))
+    assert found["StrainIndex"] == {"Query", "Fetch", "SimulateStrain"}
+    assert found["Fetch"] == {"Query"}
+    # how many branches there are is not known before the segments are
+    task = aframe.Fetch(experiment="open-run", branch=-1)
+    assert not task.workflow_condition()
+    assert len(aframe.SimulateStrain(experiment="open-run", branch=-1).get_branch_map()) == 14
+
+
+def test_a_named_file_outside_the_experiment_is_refused(mine, tmp_path):
+    (tmp_path / "curve.txt").write_text("10 1e-23\n")
+    folder = mine({"strain.noise_curves": {"H1": "../curve.txt", "L1": "../curve.txt"}})
+    with pytest.raises(ExperimentError, match="outside its folder: put a copy"):
+        version(folder)
+
+
+def test_a_population_in_a_file_is_part_of_the_version(mine):
+    folder = mine({"waveforms.prior": "mine.yaml"})
+    (folder / "mine.yaml").write_text("one")
+    first = version(folder)
+    (folder / "mine.yaml").write_text("another")
+    assert version(folder) != first
+
+
 def test_paths_are_those_of_the_figure(tmp_path):
     def output(name, **more):
         task = getattr(aframe, name)(experiment="smoke", **more)

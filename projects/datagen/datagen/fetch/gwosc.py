@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import requests
-import tenacity
 from gwosc import datasets, locate
 
 from datagen.fetch.digests import digest, summary
@@ -20,8 +18,7 @@ from datagen.fetch.downloads import download
 from datagen.fetch.listing import NamedFile, covering, gaps, parse
 from datagen.fetch.reading import read_stretch
 from datagen.fetch.stretch import MARGIN, Stretch
-from datagen.query.archive import server
-from datagen.retry import with_retries
+from datagen.gwosc_client import ask, server
 
 T = TypeVar("T")
 
@@ -67,13 +64,13 @@ def find_files(ifo: str, start: float, stop: float, rate: float) -> list[NamedFi
     common: dict[str, Any] = {"host": server(), "sample_rate": int(rate)}
     tried: list[tuple[str, list[tuple[float, float]]]] = []
     for kind in ("run", "event"):
-        names = _ask(
+        names = ask(
             f"list of {kind}s",
             lambda kind=kind: datasets.find_datasets(ifo, kind, wide, host=server()),
         )
         # the highest version of an event sorts last
         for name in sorted(names, reverse=kind == "event"):
-            urls = _ask(
+            urls = ask(
                 f"files of {name}",
                 lambda kind=kind, name=name: (
                     locate.get_run_urls(name, ifo, *wide, **common)
@@ -106,23 +103,6 @@ def _chosen(urls: Iterable[str], start: float, stop: float) -> list[NamedFile]:
     if whole:
         return [min(whole, key=lambda f: (f.gps_stop - f.gps_start, f.gps_start))]
     return covering(files, start, stop)
-
-
-def _ask(what: str, request: Callable[[], T]) -> T:
-    """Ask the archive's client, which is patient with a slow or failing server itself."""
-    try:
-        return with_retries(request, what, retry_on=(requests.ConnectionError,), attempts=4)
-    except tenacity.RetryError as error:
-        last = error.last_attempt
-        reason = last.exception() or f"status {last.result().status_code}"
-        raise ValueError(
-            f"{server()} gave no {what}, tried {last.attempt_number} times ({reason}): try again "
-            "later"
-        ) from error
-    except requests.RequestException as error:
-        raise ValueError(
-            f"{server()} gave no {what} ({error}): check the network and GWOSC_SERVER_URL"
-        ) from error
 
 
 class GwoscArchive:

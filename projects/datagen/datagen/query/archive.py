@@ -3,64 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
-import requests
-import tenacity
-from gwosc.api import DEFAULT_URL, v2
+from gwosc.api import v2
 from gwpy.segments import DataQualityFlag
 from igwn_segments import segmentlist
 
+from datagen.gwosc_client import ask, server
 from datagen.query.intervals import intervals
-from datagen.retry import with_retries
-
-T = TypeVar("T")
-
-
-def server() -> str:
-    """Address of the archive: that of the gwosc client, read anew at each call."""
-    return os.environ.get("GWOSC_SERVER_URL", DEFAULT_URL).rstrip("/")
-
-
-def _ask(what: str, request: Callable[[], T]) -> T:
-    """Answer of the archive to a request of the client.
-
-    The client itself tries ten times where the server is slow or busy; what it gives up at once,
-    broken connections and broken answers, is tried again here.
-
-    Args:
-        what: What is asked for, for messages.
-        request: Calls the client.
-
-    Raises:
-        ValueError: There is no answer, or it is a refusal; says which server and why.
-    """
-    passing = (
-        requests.ConnectionError,
-        requests.exceptions.ChunkedEncodingError,
-        requests.JSONDecodeError,
-    )
-    try:
-        return with_retries(request, what, retry_on=passing)
-    except tenacity.RetryError as error:
-        last = error.last_attempt
-        reason = last.exception() or f"status {last.result().status_code}"
-        raise ValueError(
-            f"{server()} gave no {what}, tried {last.attempt_number} times ({reason}): try again "
-            "later, or name a file in the experiment"
-        ) from error
-    except requests.HTTPError as error:
-        raise ValueError(
-            f"{server()} has no {what} ({error}): check the flags and detectors of the experiment"
-        ) from error
-    except requests.RequestException as error:
-        raise ValueError(
-            f"{server()} cannot be reached for {what} ({error}): check the network and "
-            "GWOSC_SERVER_URL, or name a file in the experiment"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -86,7 +37,7 @@ def public_runs() -> list[Run]:
     A run within the span of another is a second release of the same time, as at another sample
     rate, and becomes part of it.
     """
-    found = _ask("list of observing runs", lambda: list(v2.fetch_runs(host=server())))
+    found = ask("list of observing runs", lambda: list(v2.fetch_runs(host=server())))
     runs = [
         Run(run["name"], float(run["gps_start"]), float(run["gps_end"]), tuple(run["detectors"]))
         for run in found
@@ -113,7 +64,7 @@ def public_flag(flag: str, start: float, stop: float) -> segmentlist:
     Raises:
         ValueError: The archive has no such flag, or does not answer.
     """
-    answer = _ask(
+    answer = ask(
         f"flag {flag} in [{start:.0f}, {stop:.0f})",
         lambda: DataQualityFlag.fetch_open_data(flag, start, stop, host=server()),
     )
@@ -134,7 +85,7 @@ def public_events(start: float, stop: float) -> list[tuple[str, float]]:
     Returns:
         Name and GPS time of each, in order of time.
     """
-    found = _ask(
+    found = ask(
         "list of events",
         lambda: list(v2.fetch_event_versions(segment=(start, stop), host=server())),
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 from igwn_segments import segmentlist
 from runtime.experiment import Experiment, FetchedStrain, Role, Span
 
-from datagen.query.archive import Run, public_flag, public_runs, runs_in, server
+from datagen.gwosc_client import server
+from datagen.query.archive import Run, public_flag, public_runs, runs_in
 from datagen.query.database import database_flag
 from datagen.query.intervals import intervals, within
 from datagen.query.segment_files import holds_flags, read_flags, read_segments, require_file
