@@ -23,6 +23,7 @@ def task(mine, tmp_path, monkeypatch):
 
 def write(task, folder):
     waveforms = WaveformSet(
+        num_failed=0,
         sample_rate=512.0,
         coalescence=3.0,
         parameters={},

@@ -114,8 +114,9 @@ class Spans(Section):
         return self
 
 
-def cut(start: float, stop: float, longest: float) -> list[tuple[float, float]]:
+def cut(span: Span, longest: float) -> list[Span]:
     """Divide a GPS span into pieces of at most `longest` seconds, the last what is left."""
+    start, stop = span
     pieces = []
     while start < stop:
         end = min(start + longest, stop)
@@ -141,7 +142,7 @@ class SimulatedStrain(Noise, Spans):
         return [
             (role, *piece)
             for role in ROLES
-            for piece in cut(*getattr(self, role), self.file_length)
+            for piece in cut(getattr(self, role), self.file_length)
         ]
 
 
@@ -220,7 +221,7 @@ class FetchedStrain(Spans):
             (role, *piece)
             for role in ROLES
             if role in self.simulated
-            for piece in cut(*getattr(self, role), self.file_length)
+            for piece in cut(getattr(self, role), self.file_length)
         ]
 
     @model_validator(mode="after")
