@@ -1,10 +1,10 @@
 """What is shown of the loudest events."""
 
 import numpy as np
+from preprocessing.stretches import LoadedStretch
 from runtime import Experiment
 
 from infer.searcher import Found, Searcher
-from infer.stretches import SearchStretch
 
 DETAIL_LENGTH = 4.0
 """Length of the whitened strain and of the scores stored with a loud event [s]."""
@@ -14,7 +14,7 @@ def details(
     zero_lag: Found,
     scores: np.ndarray,
     searcher: Searcher,
-    stretches: list[SearchStretch],
+    stretches: list[LoadedStretch],
     experiment: Experiment,
 ) -> dict[str, np.ndarray]:
     """Whitened strain and scores around the loudest events, columns of an `EventSet`.

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from ledger import InjectionSet
 from preprocessing import filter_signals
+from preprocessing.stretches import LoadedStretch
 from runtime import Experiment, progress
 from torch import Tensor
 from waveforms import Responses
 
 from infer.searcher import Searcher
-from infer.stretches import SearchStretch
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Place:
 
 
 def find_place(
-    stretches: list[SearchStretch], starts: np.ndarray, time: float, rate: float
+    stretches: list[LoadedStretch], starts: np.ndarray, time: float, rate: float
 ) -> Place:
     """Find a GPS time in the stretches.
 
@@ -64,7 +64,7 @@ def find_place(
 def recover(
     injections: InjectionSet,
     responses: Responses,
-    stretches: list[SearchStretch],
+    stretches: list[LoadedStretch],
     searcher: Searcher,
     experiment: Experiment,
 ) -> tuple[np.ndarray, np.ndarray]:

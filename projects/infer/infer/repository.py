@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import torch
 import yaml
 from ledger import ProductError
 from runtime import Experiment
@@ -44,6 +45,22 @@ class Model:
         return self.session.run(None, {self.input: np.ascontiguousarray(values)})[0]
 
 
+class TorchModel:
+    """One TorchScript model of a repository: networks that ONNX has no operators for.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.module = torch.jit.load(str(path), map_location="cpu").eval()
+
+    @torch.inference_mode()
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Output for an input, both float32."""
+        return self.module(torch.from_numpy(np.ascontiguousarray(values))).numpy()
+
+
 class Repository:
     """A model repository made by `export`.
 
@@ -69,7 +86,7 @@ class Repository:
         self.models: dict[str, Any] = content["models"]
         compare_settings(self.network["settings"], str(path), experiment, SAME_MODEL)
 
-    def model(self, name: str) -> Model:
+    def model(self, name: str) -> Model | TorchModel:
         """Open a model after checking that it is the one that was exported."""
         entry = self.models[name]
         path = self.folder / entry["file"]
@@ -81,4 +98,4 @@ class Repository:
                 f"{path} has sha256 {found[:12]}, repository.yaml says {entry['sha256'][:12]}: "
                 "the file was changed after its export, export again"
             )
-        return Model(path)
+        return TorchModel(path) if path.suffix == ".pt" else Model(path)

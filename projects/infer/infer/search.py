@@ -10,6 +10,7 @@ import numpy as np
 from ledger import InjectionSet, RecoveredInjections, StrainIndex, staged
 from preprocessing import WhiteningRecipe
 from preprocessing.slides import FrameTimeline, Stretch, slide_shifts
+from preprocessing.stretches import load_stretches
 from runtime import load_experiment, make_provenance, progress, require_same
 from runtime.provenance import SAME_MODEL
 from waveforms import injection_responses
@@ -20,7 +21,6 @@ from infer.recovery import recover
 from infer.repository import Repository
 from infer.scorers import make_scorer
 from infer.searcher import Found, Searcher, event_set, window_frames
-from infer.stretches import search_stretches
 
 log = logging.getLogger("infer")
 
@@ -62,7 +62,7 @@ def search(
     window = window_frames(scorer, settings.search)
     shortest = scorer.view_length + (window - 1) / scorer.frame_rate
     stretches, runs = [], []
-    for item in search_stretches(Path(strain), settings, fold, shortest):
+    for item in load_stretches(Path(strain), settings, "search", fold, shortest):
         frames = scorer.add(item.stretch.values.numpy())
         stretches.append(item)
         runs.append((item.gps_start, frames, item.file.label))
