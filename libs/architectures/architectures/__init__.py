@@ -1,17 +1,50 @@
-"""Networks that turn whitened strain into detection scores."""
+"""Networks for strain: detection scores, reconstructions, predictions from witnesses."""
 
-from architectures.base import StreamingNetwork, WindowedNetwork
+from architectures.autoencoder import Autoencoder
+from architectures.base import RegressionNetwork, StreamingNetwork, WindowedNetwork
+from architectures.deepclean import DeepClean
+from architectures.frequency import FrequencyResNet
+from architectures.multimodal import MultiModal
 from architectures.pooling import log_mean_exp
-from architectures.registry import ARCHITECTURES, build
+from architectures.q_transform import QTransformResNet
+from architectures.registry import (
+    ARCHITECTURES,
+    FAMILIES,
+    build,
+    discover,
+    family_of,
+    names,
+    register,
+    summaries,
+)
 from architectures.resnet import ResNet
+from architectures.s4 import S4
 from architectures.two_tower import TwoTower
+from architectures.wavenet import WaveNet
+
+# a network of a file that is not named above is found as well
+discover()
 
 __all__ = [
     "ARCHITECTURES",
+    "FAMILIES",
+    "S4",
+    "Autoencoder",
+    "DeepClean",
+    "FrequencyResNet",
+    "MultiModal",
+    "QTransformResNet",
+    "RegressionNetwork",
     "ResNet",
     "StreamingNetwork",
     "TwoTower",
+    "WaveNet",
     "WindowedNetwork",
     "build",
+    "discover",
+    "family_of",
     "log_mean_exp",
+    "names",
+    "register",
+    "summaries",
 ]

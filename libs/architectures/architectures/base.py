@@ -15,10 +15,16 @@ class WindowedNetwork(torch.nn.Module):
         sample_rate: Sample rate [Hz].
         kernel_length: Length of the stretch that one score looks at [s].
 
-    Input: Whitened strain, of shape (batch, ifo, kernel_size).
+    Input: Whitened strain, of shape (batch, ifo, kernel_size). Where `needs_taps` is true, the
+    whitening filters of each kernel come second, of shape (batch, ifo, filter_size).
     Output: Score, of shape (batch,): the logarithm of the odds that the kernel holds a signal, as
     far as training made it so.
+
+    Attributes:
+        needs_taps: Whether `forward` takes the whitening filters, too.
     """
+
+    needs_taps: bool = False
 
     def __init__(self, num_ifos: int, sample_rate: float, kernel_length: float) -> None:
         super().__init__()
@@ -90,3 +96,23 @@ class StreamingNetwork(WindowedNetwork):
     def forward(self, kernel: Tensor) -> Tensor:
         """See `WindowedNetwork`."""
         return self.pool(self.head(self.towers(kernel)))[:, 0]
+
+
+class RegressionNetwork(torch.nn.Module):
+    """A network that predicts one time series from others, sample for sample.
+
+    Args:
+        num_channels: Number of time series that it sees (witnesses).
+        sample_rate: Sample rate of all [Hz].
+        kernel_length: Length of the stretches that it is trained on [s]; it takes others as well.
+
+    Input: Of shape (batch, channel, time).
+    Output: Of shape (batch, time); sample i stands at the time of the input's sample i.
+    """
+
+    def __init__(self, num_channels: int, sample_rate: float, kernel_length: float) -> None:
+        super().__init__()
+        self.num_channels = num_channels
+        self.sample_rate = float(sample_rate)
+        self.kernel_length = float(kernel_length)
+        self.kernel_size = round(kernel_length * sample_rate)

@@ -7,8 +7,10 @@ from ml4gw.nn.resnet import ResNet1D
 from torch import Tensor
 
 from architectures.base import WindowedNetwork
+from architectures.registry import register
 
 
+@register("supervised")
 class ResNet(WindowedNetwork):
     """One-dimensional ResNet on all detectors together, normalised over groups of channels.
 

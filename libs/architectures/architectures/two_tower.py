@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from architectures.base import FRAME_RATE, StreamingNetwork
 from architectures.pooling import log_mean_exp
+from architectures.registry import register
 
 
 class ValidBlock(torch.nn.Module):
@@ -44,6 +45,7 @@ class ValidBlock(torch.nn.Module):
         return F.relu(y + self.skip(x[..., self.crop :])[..., : y.shape[-1]])
 
 
+@register("supervised")
 class TwoTower(StreamingNetwork):
     """One tower per detector with shared weights, and a head that adds what they see.
 
