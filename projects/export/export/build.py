@@ -20,6 +20,7 @@ from export.repository import (
     add_torchscript,
     entries,
     join,
+    needs_torch,
     require_equal,
     to_onnx,
     whitening_to_onnx,
@@ -58,7 +59,9 @@ def build_repository(experiment: Path, run_dir: Path, output: Path) -> None:
     with staged(output) as folder, torch.no_grad():
         folder.mkdir()
         kernels = Port("kernel", (-1, ifos, kernel), ("batch", "ifo", "time"))
-        scored = to_onnx(Score(network), whitened, kernels, score)
+        scored = None
+        if not needs_torch(network):
+            scored = to_onnx(Score(network), whitened, kernels, score)
         if description["streaming"]:
             stretch = torch.randn(1, ifos, 3 * kernel + 17, generator=generator)
             features = network.towers(stretch)
@@ -77,7 +80,10 @@ def build_repository(experiment: Path, run_dir: Path, output: Path) -> None:
             run = add_onnx(folder, "head", graph, frames, evidence)
             differences["head"] = require_equal("head", run(features), network.head(features))
         else:
-            run = add_onnx(folder, "network", scored, kernels, score)
+            if scored is None:
+                run = add_torchscript(folder, "network", Score(network), whitened, kernels, score)
+            else:
+                run = add_onnx(folder, "network", scored, kernels, score)
             differences["network"] = require_equal(
                 "network", run(whitened), network(whitened)[:, None]
             )
@@ -88,10 +94,11 @@ def build_repository(experiment: Path, run_dir: Path, output: Path) -> None:
         name = "aframe-torchscript"
         run = add_torchscript(folder, name, whole, strain, source, score)
         differences[name] = require_equal(name, run(strain), expected)
-        whitening = whitening_to_onnx(whole.whiten, strain, source)
-        graph = join(whitening, scored, ("whitened", kernels.name))
-        run = add_onnx(folder, "aframe", graph, source, score)
-        differences["aframe"] = require_equal("aframe", run(strain), expected)
+        if scored is not None:
+            whitening = whitening_to_onnx(whole.whiten, strain, source)
+            graph = join(whitening, scored, ("whitened", kernels.name))
+            run = add_onnx(folder, "aframe", graph, source, score)
+            differences["aframe"] = require_equal("aframe", run(strain), expected)
         (folder / "repository.yaml").write_text(
             yaml.safe_dump(
                 {

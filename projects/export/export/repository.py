@@ -80,6 +80,11 @@ def to_onnx(
     return onnx.load_from_string(stream.getvalue())
 
 
+def needs_torch(network: torch.jit.ScriptModule) -> bool:
+    """Whether a network takes Fourier transforms, for which a trace has no ONNX operators."""
+    return any("fft" in node.kind() for node in network.inlined_graph.nodes())
+
+
 def whitening_to_onnx(block: WhitenBlock, example: Tensor, source: Port) -> onnx.ModelProto:
     """ONNX graph of the whitening, output `whitened`; its transforms need the newer exporter."""
     program = torch.onnx.export(

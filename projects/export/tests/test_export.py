@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from architectures import ResNet, StreamingNetwork, TwoTower
+from architectures import build as build_network
 from export import build
 from export.build import build_repository
 from preprocessing import WhitenBlock, WhiteningRecipe
@@ -174,3 +175,21 @@ def test_same_bytes_again(networks: dict[str, torch.nn.Module], tmp_path: Path) 
             }
         )
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("name", ["FrequencyResNet", "S4"])
+def test_networks_with_fourier_transforms_go_out_as_torchscript(name: str, tmp_path: Path) -> None:
+    """ONNX's exporter has no operators for them; what is exported is the network all the same."""
+    torch.manual_seed(3)
+    options = {"layers": [1, 1, 1, 1]} if name == "FrequencyResNet" else {}
+    network = build_network(name, 2, 512, 1.5, options)
+    run = write_run(tmp_path / "run", network)
+    build_repository(EXPERIMENT, run, tmp_path / "repository")
+    content = yaml.safe_load((tmp_path / "repository/repository.yaml").read_text())
+    assert set(content["models"]) == {"network", "aframe-torchscript"}
+    file = tmp_path / "repository" / content["models"]["network"]["file"]
+    assert file.suffix == ".pt"
+    kernel = torch.randn(5, 2, network.kernel_size)
+    with torch.no_grad():
+        found = torch.jit.load(str(file))(kernel)[:, 0]
+        torch.testing.assert_close(found, network(kernel), rtol=1e-5, atol=1e-5)

@@ -428,3 +428,25 @@ def test_too_short_strain_is_named(setup: Setup, tmp_path: Path) -> None:
     inputs = setup.inputs | {"strain": tmp_path / "index.hdf5"}
     with pytest.raises(ValueError, match=r"long enough for a score: 10.9.*s are needed"):
         search(repository=setup.streaming, output=tmp_path / "events", **inputs)
+
+
+def test_a_torchscript_network_is_searched_with_like_any_other(
+    setup: Setup, tmp_path: Path
+) -> None:
+    """Networks without ONNX operators: the same scores as from the ONNX of the same network."""
+    content = yaml.safe_load((setup.windowed / "repository.yaml").read_text())
+    place = tmp_path / "repository" / "network" / "1" / "model.pt"
+    place.parent.mkdir(parents=True)
+    torch.jit.trace(Column(setup.resnet), torch.randn(2, 2, setup.resnet.kernel_size)).save(
+        str(place)
+    )
+    digest = hashlib.sha256(place.read_bytes()).hexdigest()
+    content["models"] = {"network": {"file": "network/1/model.pt", "sha256": digest}}
+    (tmp_path / "repository" / "repository.yaml").write_text(yaml.safe_dump(content))
+    settings = load_experiment(setup.experiment)
+    kernels = np.random.default_rng(1).standard_normal((3, 2, setup.resnet.kernel_size))
+    scores = [
+        Repository(folder, settings).model("network")(kernels.astype(np.float32))
+        for folder in (setup.windowed, tmp_path / "repository")
+    ]
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-5)
