@@ -17,9 +17,11 @@ __all__ = [
     "SimulateStrain",
     "Strain",
     "StrainIndex",
+    "Train",
     "TrainLocal",
     "TrainingWaveformBranches",
     "TrainingWaveforms",
+    "Tune",
     "ValidationBranches",
     "ValidationWaveforms",
 ]

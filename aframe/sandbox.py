@@ -32,12 +32,16 @@ CODE_IN_IMAGE = "/opt/aframe"
 # Settings of the caller that reach a stage in an image; a stage in a venv sees all but PYTHON*.
 FORWARDED = (
     "AFRAME_CACHE",
-    "GWOSC_SERVER_URL",
     "AFRAME_LOG_LEVEL",
     "AFRAME_TRACEBACK",
-    "OMP_NUM_THREADS",
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT_URL",
+    "GWOSC_SERVER_URL",
     "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
     "TERM",
+    "WANDB_BASE_URL",
+    "WANDB_MODE",
 )
 
 # Idle threads sleep. Spinning ones, the default of OpenMP, make a stage several times slower where

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from train.data import Data
-from train.model import Detector
+from train.families import Supervised
 
 
 def main() -> None:
@@ -32,15 +32,15 @@ def main() -> None:
     data.setup("fit")
     rates = {}
     for name, steps in (("TwoTower", arguments.steps), ("ResNet", max(2, arguments.steps // 8))):
-        detector = Detector(experiment, architecture=name).train()
+        detector = Supervised(experiment, architecture=name).train()
         optimizer = torch.optim.AdamW(detector.parameters())
         making = total = 0.0
         for step in range(-1, steps):
             begun = time.perf_counter()
-            kernels, labels = data.make_batch(step + 1)
+            batch = data.make_batch(step + 1)
             made = time.perf_counter()
             optimizer.zero_grad()
-            detector.loss(kernels, labels).backward()
+            detector.loss(batch).backward()
             optimizer.step()
             if step >= 0:
                 making += made - begun

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+import yaml
 from runtime import ExperimentError, load_experiment
 
 from aframe.analysis import CONFIGS, find_experiment
@@ -38,7 +39,16 @@ def test_a_training_file_is_read_by_the_training_stage(name, tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "trainer" in result.stdout
+    resolved = yaml.safe_load(result.stdout)
+    assert resolved["model"]["class_path"] == "train.families.Supervised"
+    assert resolved["model"]["init_args"]["architecture"] == "TwoTower"
+    # what the file says is what is used, and nothing of the experiment is in it
+    given = yaml.safe_load(config.read_text())
+    for name, value in given["model"]["init_args"].items():
+        assert resolved["model"]["init_args"][name] == value
+    for name, value in given["trainer"].items():
+        assert resolved["trainer"][name] == value
+    assert resolved["data"]["batch_size"] == given["data"]["batch_size"]
 
 
 def test_an_unknown_experiment_lists_what_exists(tmp_path, monkeypatch):

@@ -29,5 +29,11 @@ def test_the_commands_of_the_architecture_page_are_those_of_the_tasks(repository
             "injections",
             "merge-injections",
         )
-    } | {("train", "fit"), ("export", "build"), ("infer", "search"), ("evaluate", "report")}
+    } | {
+        ("train", "fit"),
+        ("train", "tune"),
+        ("export", "build"),
+        ("infer", "search"),
+        ("evaluate", "report"),
+    }
     assert documented == run

@@ -27,6 +27,7 @@ MODULES = {
     "scikit-learn": {"sklearn"},
     "jinja2": {"jinja2"},
     "protobuf": {"google"},
+    "grpcio": {"grpc"},
 }
 
 

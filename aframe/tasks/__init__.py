@@ -19,7 +19,8 @@ from aframe.tasks.strain import (
     Strain,
     StrainIndex,
 )
-from aframe.tasks.train import TrainLocal
+from aframe.tasks.train import Train, TrainLocal
+from aframe.tasks.tune import Tune
 
 __all__ = [
     "Evaluate",
@@ -33,9 +34,11 @@ __all__ = [
     "SimulateStrain",
     "Strain",
     "StrainIndex",
+    "Train",
     "TrainLocal",
     "TrainingWaveformBranches",
     "TrainingWaveforms",
+    "Tune",
     "ValidationBranches",
     "ValidationWaveforms",
 ]

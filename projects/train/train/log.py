@@ -38,6 +38,8 @@ class EpochLog(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the line and the row."""
+        if not trainer.is_global_zero:
+            return
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({"epoch": trainer.current_epoch, **found})
         text = io.StringIO()

@@ -13,16 +13,28 @@ import yaml
 from architectures import StreamingNetwork, WindowedNetwork
 from ledger import staged
 from ledger.product import product_id
+from lightning.pytorch.callbacks import ModelCheckpoint
+from preprocessing import WhiteningRecipe
+from runtime import Experiment
 from runtime.provenance import code_version
 
-from train.model import Detector
+from train.families.detection import Detection
 
 
 @torch.no_grad()
-def script(network: WindowedNetwork) -> torch.jit.ScriptModule:
-    """TorchScript of a network with, if it streams, its parts as methods of their own."""
+def script(network: WindowedNetwork, filter_size: int = 0) -> torch.jit.ScriptModule:
+    """TorchScript of a network with, if it streams, its parts as methods of their own.
+
+    Args:
+        network: The network.
+        filter_size: Taps of a whitening filter, for a network that looks at them, too.
+    """
     network = network.eval().cpu()
     kernel = torch.zeros(2, network.num_ifos, network.kernel_size)
+    if network.needs_taps:
+        taps = torch.zeros(2, network.num_ifos, filter_size)
+        taps[..., filter_size // 2] = 1.0  # a filter that leaves all as it is
+        return torch.jit.trace(network, (kernel, taps))
     if not isinstance(network, StreamingNetwork):
         return torch.jit.trace(network, kernel)
     features = network.towers(kernel)
@@ -32,22 +44,33 @@ def script(network: WindowedNetwork) -> torch.jit.ScriptModule:
     )
 
 
-def describe(detector: Detector, measures: dict[str, float]) -> dict[str, Any]:
-    """Description of a network: what it is, what it needs, how good it was found."""
-    network = detector.network
+def describe(
+    module: Detection, measures: dict[str, float], training: dict[str, Any]
+) -> dict[str, Any]:
+    """Description of a network: what it is, what it needs, how good it was found.
+
+    Args:
+        module: The trained family.
+        measures: What validation found; must hold `valid_delay_s`.
+        training: How it was trained, for the record.
+    """
+    network = module.network
     streaming = isinstance(network, StreamingNetwork)
     description: dict[str, Any] = {
         "schema": 1,
         "name": "aframe",
-        "architecture": detector.architecture,
+        "family": type(module).__name__,
+        "architecture": module.architecture,
         "streaming": streaming,
+        "needs_taps": network.needs_taps,
         "num_parameters": sum(p.numel() for p in network.parameters()),
-        "ifos": list(detector.settings.ifos),
+        "ifos": list(module.settings.ifos),
         "sample_rate": network.sample_rate,
         "kernel_size": network.kernel_size,
         "delay": measures["valid_delay_s"],
         "measures": measures,
-        "settings": detector.settings.settings(),
+        "training": training,
+        "settings": module.settings.settings(),
     }
     if streaming:
         for name in ("hop_size", "receptive_size", "head_size", "pool_size"):
@@ -60,60 +83,71 @@ class Publish(L.Callback):
 
     Args:
         folder: Folder of the run.
+        best: What keeps the best checkpoint.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, best: ModelCheckpoint) -> None:
         self.folder = Path(folder)
+        self.best = best
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the best checkpoint and publish it."""
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or not isinstance(pl_module, Detection):
             return
-        best = trainer.checkpoint_callback.best_model_path
-        state = torch.load(best, map_location="cpu", weights_only=True)
-        detector = pl_module.cpu()
-        detector.load_state_dict(state["state_dict"])
-        detector.eval()
-        found = trainer.datamodule.validation.measure(
-            detector.network.to(trainer.datamodule.validation.stretches.device)
-        )
-        measures = {
-            "valid_auroc": found.auroc,
-            "valid_recall": found.recall,
-            "valid_livetime_s": found.livetime,
-            "valid_num_injections": found.num_injections,
-            "valid_delay_s": found.delay,
+        path = self.best.best_model_path
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        module = pl_module.cpu()
+        module.load_state_dict(state["state_dict"])
+        module.eval()
+        validation = trainer.datamodule.validation
+        # measured once more in the precision of the search, in which it has been chosen, too
+        outcome = validation.measure(module.network.to(validation.stretches.device))
+        training = {
+            "monitor": self.best.monitor,
+            "epoch": int(state["epoch"]),
+            "steps": int(state["global_step"]),
+            "batch_size": trainer.datamodule.batch_size,
+            "precision": str(trainer.precision),
+            "compile": module.compile_loss,
+            "num_processes": trainer.world_size,
+            "seed_offset": module.seed_offset,
         }
-        publish(
-            detector,
-            self.folder,
-            measures,
-            {name: product_id(path) for name, path in trainer.datamodule.paths.items()},
-        )
+        parents = {name: product_id(path) for name, path in trainer.datamodule.paths.items()}
+        publish(module, self.folder, outcome.measures, parents, training)
 
 
 def publish(
-    detector: Detector, folder: Path, measures: dict[str, float], parents: dict[str, str]
+    module: Detection,
+    folder: Path,
+    measures: dict[str, float],
+    parents: dict[str, str],
+    training: dict[str, Any],
 ) -> None:
     """Write the network and its description.
 
     Args:
-        detector: The trained detector.
+        module: The trained family.
         folder: Where to.
         measures: What validation found; must hold `valid_delay_s`.
         parents: Ids of the products it was trained on, by role.
+        training: How it was trained, for the record.
     """
-    module = script(detector.network)
+    traced = script(module.network, filter_size(module.settings))
     # through memory, since TorchScript writes the name of the file into the file
     buffer = io.BytesIO()
-    torch.jit.save(module, buffer)
+    torch.jit.save(traced, buffer)
     with staged(folder / "model.pt") as partial:
         partial.write_bytes(buffer.getvalue())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
-    description = describe(detector, measures) | {
+    description = describe(module, measures, training) | {
         "sha256": digest,
         "code_version": code_version(),
         "parents": parents,
     }
     with staged(folder / "model.yaml") as partial:
         partial.write_text(yaml.safe_dump(description, sort_keys=False))
+
+
+def filter_size(experiment: Experiment) -> int:
+    """Taps of the experiment's whitening filters."""
+    return WhiteningRecipe.from_settings(experiment.settings()).filter_size

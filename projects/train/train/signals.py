@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from ledger import WaveformSet
-from ml4gw.gw import compute_observed_strain, get_ifo_geometry
-from preprocessing import filter_signals
+from ml4gw.constants import C
+from ml4gw.gw import compute_antenna_responses, get_ifo_geometry
+from preprocessing.psd import STRAIN_SCALE
 from runtime.experiment import Waveforms
+from scipy.fft import next_fast_len
 from torch import Tensor
-from waveforms import training_polarizations
+from waveforms import PolarizationSet, training_polarizations
+from waveforms.projection import EARTH_RADIUS_TIME
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,41 @@ class SnrDistribution:
         return (low + uniform * (high - low)) ** (1 / power)
 
 
+class Sources(NamedTuple):
+    """Random signals before they are made; each of shape (batch,).
+
+    Attributes:
+        which: Row of the waveform.
+        theta: Polar angle of the sky position from the north pole [rad].
+        phi: Azimuth of the sky position from Greenwich [rad].
+        psi: Polarization angle [rad].
+        snr: Network SNR.
+        place: Sample of the kernel at which the coalescence passes the geocentre.
+    """
+
+    which: Tensor
+    theta: Tensor
+    phi: Tensor
+    psi: Tensor
+    snr: Tensor
+    place: Tensor
+
+    def rows(self, rows: Tensor) -> Sources:
+        """Some of them."""
+        return Sources(*(values[rows] for values in self))
+
+    def joined(self, others: Sources) -> Sources:
+        """These, then others."""
+        return Sources(*map(torch.cat, zip(self, others, strict=True)))
+
+
 class Signals:
     """Random signals from a set of polarizations.
 
-    Each draw takes a waveform, a sky position and a polarization angle, projects it onto the
-    detectors, whitens it by given filters, scales it to an SNR, and places its coalescence in the
-    kernel. What a stored waveform does not cover is zero.
+    Each takes a waveform, a sky position (isotropic) and a polarization angle, is projected onto
+    the detectors, whitened by given filters, scaled to an SNR, and has its coalescence placed in
+    the kernel. The delays between the detectors are exact, not whole samples: they are phases in
+    the transform that whitens. What a stored waveform does not cover is zero.
 
     Args:
         waveforms: Sources, with plus and cross polarizations or without.
@@ -106,48 +139,96 @@ class Signals:
         self.tensors, self.vertices = tensors.to(device), vertices.to(device)
         self.device = device
 
-    def draw(self, taps: Tensor, generator: torch.Generator, step: int) -> Tensor:
-        """Draw whitened signals.
+    def draw_sources(self, batch: int, generator: torch.Generator, step: int) -> Sources:
+        """Draw signals, which cost nothing until they are made.
 
         Args:
-            taps: Whitening filters, of shape (batch, ifo, filter_size).
+            batch: How many.
             generator: Random numbers, on the device of the signals.
             step: Training step, which the smallest SNR depends on.
-
-        Returns:
-            Signals, of shape (batch, ifo, kernel_size).
         """
-        batch = len(taps)
 
         def uniform() -> Tensor:
             return torch.rand(batch, generator=generator, device=self.device)
 
-        which = torch.randint(
-            self.num_waveforms, (batch,), generator=generator, device=self.device
-        )
-        plus, cross = self.polarizations[which]
-        response = compute_observed_strain(
-            dec=torch.asin(2 * uniform() - 1),
-            psi=math.pi * uniform(),
-            phi=2 * math.pi * uniform(),
-            detector_tensors=self.tensors,
-            detector_vertices=self.vertices,
-            sample_rate=self.sample_rate,
-            plus=plus,
-            cross=cross,
-        )
-        whitened = filter_signals(response.float(), taps)
-        # the sum of squares of a whitened signal is its squared SNR
-        found = whitened.square().sum(dim=(1, 2)).sqrt().clamp(min=1e-6)
-        wanted = self.snr.draw(batch, generator, self.device, step)
-        whitened = whitened * (wanted / found)[:, None, None]
+        def integers(first: int, stop: int) -> Tensor:
+            return torch.randint(first, stop, (batch,), generator=generator, device=self.device)
 
         low, high = (round(t * self.sample_rate) for t in self.coalescence)
-        place = torch.randint(low, high + 1, (batch,), generator=generator, device=self.device)
+        return Sources(
+            which=integers(0, self.num_waveforms),
+            theta=torch.acos(2 * uniform() - 1),
+            phi=2 * math.pi * uniform(),
+            psi=math.pi * uniform(),
+            snr=self.snr.draw(batch, generator, self.device, step),
+            place=integers(low, high + 1),
+        )
+
+    def whitened(self, sources: Sources, taps: Tensor) -> Tensor:
+        """Signals in the detectors, whitened, of the amplitudes of the waveforms.
+
+        Args:
+            sources: The signals.
+            taps: Whitening filters, of shape (batch, ifo, filter_size).
+
+        Returns:
+            Tensor of shape (batch, ifo, time): half a filter less than the waveforms at either
+            end.
+        """
+        which = sources.which
+        if isinstance(self.polarizations, PolarizationSet):
+            which = which.cpu()
+        plus, cross = self.polarizations[which]
+        factors = compute_antenna_responses(
+            sources.theta, sources.psi, sources.phi, self.tensors, ["plus", "cross"]
+        )
+        sine = torch.sin(sources.theta)
+        direction = torch.stack(
+            (
+                sine * torch.cos(sources.phi),
+                sine * torch.sin(sources.phi),
+                torch.cos(sources.theta),
+            ),
+            dim=-1,
+        )
+        delay = -(direction @ self.vertices.T) / C
+        size = plus.shape[-1]
+        # zeros behind the signal, into which a delay may move its end or its beginning
+        padded = next_fast_len(size + 2 * round(EARTH_RADIUS_TIME * self.sample_rate), real=True)
+        polarizations = torch.fft.rfft(torch.stack((plus, cross), 1) * STRAIN_SCALE, n=padded)
+        frequency = torch.fft.rfftfreq(padded, 1 / self.sample_rate, device=self.device)
+        phase = -2 * math.pi * delay[..., None] * frequency
+        spectrum = (
+            factors[:, 0, :, None] * polarizations[:, None, 0]
+            + factors[:, 1, :, None] * polarizations[:, None, 1]
+        )
+        spectrum = spectrum * torch.polar(torch.ones_like(phase), phase)
+        spectrum = spectrum * torch.fft.rfft(taps, n=padded)
+        return torch.fft.irfft(spectrum, n=padded)[..., taps.shape[-1] : size]
+
+    def make(self, sources: Sources, taps: Tensor) -> Tensor:
+        """Whitened signals in kernels.
+
+        Args:
+            sources: The signals.
+            taps: Whitening filters, of shape (batch, ifo, filter_size).
+
+        Returns:
+            Signals, of shape (batch, ifo, kernel_size).
+        """
+        whitened = self.whitened(sources, taps)
+        # the sum of squares of a whitened signal is its squared SNR
+        found = whitened.square().sum(dim=(1, 2)).sqrt().clamp(min=1e-6)
+        whitened = whitened * (sources.snr / found)[:, None, None]
         peak = self.peak - taps.shape[-1] // 2
-        samples = (peak - place)[:, None] + torch.arange(self.kernel_size, device=self.device)
+        samples = torch.arange(self.kernel_size, device=self.device)
+        samples = (peak - sources.place)[:, None] + samples
         inside = (samples >= 0) & (samples < whitened.shape[-1])
         samples = samples.clamp(0, whitened.shape[-1] - 1)[:, None].expand(
-            -1, len(self.tensors), -1
+            -1, whitened.shape[1], -1
         )
         return whitened.gather(-1, samples) * inside[:, None]
+
+    def draw(self, taps: Tensor, generator: torch.Generator, step: int) -> Tensor:
+        """Draw signals and make them; see `draw_sources` and `make`."""
+        return self.make(self.draw_sources(len(taps), generator, step), taps)

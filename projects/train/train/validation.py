@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,39 +13,109 @@ from architectures.base import FRAME_RATE
 from ledger import InjectionSet
 from preprocessing import filter_signals
 from preprocessing.slides import FrameTimeline, Stretch, slide_shifts
+from preprocessing.stretches import LoadedStretch
 from runtime import Experiment
 from torch import Tensor
-from torchmetrics.functional.classification import binary_auroc
 from waveforms import injection_responses
 
-from train.background import LoadedStretch
+from train.figures_of_merit import measures_of
 
 SCORES_PER_SECOND = 8
 """Scores per second in validation; a signal is in view of a kernel for about one second [Hz]."""
 
-MAX_FALSE_POSITIVE_RATE = 1e-3
+NUM_LOUDEST = 8
+"""Blocks of background whose kernels are kept, to be looked at."""
+
+WINDOWS_AT_ONCE = 256
+"""Windows that a windowed network scores at a time; bounds the memory, changes no value."""
+
+
+class Share(NamedTuple):
+    """Which part of a measurement a process does.
+
+    Attributes:
+        rank: Number of the process.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, items: Sequence[Any]) -> Sequence[Any]:
+        """The items that are this process's."""
+        return items[self.rank :: self.size]
+
+    def gather(self, results: list[Any]) -> list[Any]:
+        """Results of all items, in the order of the items, from those of each process."""
+        if self.size == 1:
+            return results
+        parts: list[list[Any]] = [[] for _ in range(self.size)]
+        torch.distributed.all_gather_object(parts, results)
+        total = sum(map(len, parts))
+        return [parts[i % self.size][i // self.size] for i in range(total)]
+
+
+ALONE = Share()
+
+
+class Place(NamedTuple):
+    """Where the score of a block of background is.
+
+    Attributes:
+        score: The score.
+        shifts: Shifts of the slide, in frames (or windows) of each detector.
+        start: First frame (or window) of the kernel in the slide.
+    """
+
+    score: float
+    shifts: tuple[int, ...]
+    start: int
+
+
+class Kernels(NamedTuple):
+    """Kernels of whitened strain.
+
+    Attributes:
+        kernels: Of shape (kernel, ifo, kernel_size).
+        taps: Filters that whitened the middle of each, of shape (kernel, ifo, filter_size).
+    """
+
+    kernels: Tensor
+    taps: Tensor
 
 
 @dataclass(frozen=True)
-class Measures:
+class ValidationOutcome:
     """What a validation finds.
 
     Attributes:
-        auroc: Area under the ROC up to a false-positive rate of 1e-3 per block, between 0 and 1.
-        recall: Fraction of injections above the loudest background.
-        livetime: Livetime of the background [s].
-        num_blocks: Blocks of background.
-        num_injections: Injections.
-        delay: Median time from a loud injection's coalescence to the end of the view of the
-            frame with the most evidence (or, for a windowed network, of the loudest kernel) [s].
+        measures: Figures by name; those that the livetime does not support are left out.
+            `valid_auroc`: area under the ROC up to a false-positive rate of 1e-3 per block,
+            between 0.5 (chance) and 1.
+            `valid_recall`: fraction of injections above the loudest background.
+            `valid_recall_hour`, `valid_recall_day`: at one false alarm per hour, per day.
+            `valid_recall_lowest`: at `valid_lowest_far`, the lowest rate that the livetime
+            supports: one false alarm in all of it [1/yr].
+            `valid_volume`: sensitive volume at that rate [Gpc^3], see `sensitive_volume`.
+            `valid_livetime_s`: livetime of the background [s].
+            `valid_num_injections`: number of injections.
+            `valid_delay_s`: median time from a loud injection's coalescence to the end of the
+            view of the frame with the most evidence (or, for a windowed network, of the loudest
+            kernel) [s].
+        background: Loudest score of each block, of shape (block,).
+        foreground: Score of each injection, of shape (injection,).
+        rows: Row of each of these injections in `validation.injections`.
+        validation: What was scored.
+        loudest: Kernels of the `NUM_LOUDEST` loudest blocks of background, slid as they were
+            scored, the loudest first.
     """
 
-    auroc: float
-    recall: float
-    livetime: float
-    num_blocks: int
-    num_injections: int
-    delay: float
+    measures: dict[str, float]
+    background: Tensor
+    foreground: Tensor
+    rows: np.ndarray
+    validation: ValidationSet
+    loudest: Kernels
 
 
 class ValidationSet:
@@ -59,6 +130,14 @@ class ValidationSet:
         experiment: The experiment.
         left_out: GPS windows that no background score may look at [s].
         livetime: Livetime to slide to, as far as the data allow [s].
+
+    Attributes:
+        stretches: Whitened data around each injection, the injection in it, of shape
+            (injection, ifo, time).
+        taps: Filters that whitened the middle of each, of shape (injection, ifo, filter_size).
+        times: Time of the coalescence in each [s].
+        rows: Row of each in `injections`.
+        injections: The injections, those included that lie too close to an edge to be scored.
 
     Raises:
         ValueError: No injection lies in the stretches, or nothing can be slid.
@@ -80,16 +159,17 @@ class ValidationSet:
         self.wanted_livetime = livetime
         self.rate = experiment.sample_rate
         self.kernel_size = round(experiment.kernel_length * self.rate)
-        self.stretches, self.times = self._inject(injections)
+        self.injections = injections
+        self._inject(injections)
 
-    def _inject(self, injections: InjectionSet) -> tuple[Tensor, np.ndarray]:
-        """Whitened data around each injection, and where the coalescence is in it [s].
+    def _inject(self, injections: InjectionSet) -> None:
+        """Whiten the data around each injection, and the injection with it.
 
         The data begin one kernel before the coalescence and end one kernel after it, so that every
         kernel that holds the coalescence is within.
         """
         reach = self.kernel_size + round(0.1 * self.rate)
-        pieces, times = [], []
+        pieces, filters, times, rows = [], [], [], []
         responses = injection_responses(injections, self.experiment.waveforms)
         for item in self.loaded:
             stretch = item.stretch
@@ -110,49 +190,53 @@ class ValidationSet:
                 begin, end = max(0, reach - peak), min(2 * reach, reach - peak + signal.shape[-1])
                 data[:, begin:end] += signal[:, begin - reach + peak : end - reach + peak]
                 pieces.append(data)
+                filters.append(stretch.taps[block])
+                rows.append(int(i))
                 times.append(injections.time[i] - (start + first / self.rate))
         if not pieces:
             raise ValueError(
                 "no validation injection lies in the validation strain: make both from the same "
                 "strain index and fold"
             )
-        return torch.stack(pieces), np.array(times)
+        self.stretches, self.taps = torch.stack(pieces), torch.stack(filters)
+        self.times, self.rows = np.array(times), np.array(rows)
 
     @torch.no_grad()
-    def measure(self, network: WindowedNetwork) -> Measures:
+    def measure(self, network: WindowedNetwork, share: Share = ALONE) -> ValidationOutcome:
         """Score background and injections.
 
         Args:
             network: The network, in evaluation mode.
+            share: Which part is this process's; the outcome is that of all parts.
         """
         if isinstance(network, StreamingNetwork):
-            background, livetime = self._streaming_background(network)
+            background, livetime, loudest = self._streaming_background(network, share)
         else:
-            background, livetime = self._windowed_background(network)
-        foreground, delay = self._foreground(network)
-        scores = torch.cat((background, foreground))
-        labels = torch.cat((torch.zeros_like(background), torch.ones_like(foreground))).long()
-        # through ranks, since torchmetrics would squash logits into a float32 sigmoid
-        order = torch.unique(scores, return_inverse=True)[1].double()
-        auroc = binary_auroc(order / order.max(), labels, max_fpr=MAX_FALSE_POSITIVE_RATE)
-        return Measures(
-            # torchmetrics follows McClish, for whom chance is 0.5
-            auroc=float(auroc),
-            recall=float((foreground > background.max()).float().mean()),
-            livetime=livetime,
-            num_blocks=len(background),
-            num_injections=len(foreground),
-            delay=delay,
-        )
+            background, livetime, loudest = self._windowed_background(network, share)
+        foreground, delay = self._foreground(network, share)
+        measures = measures_of(background, foreground, livetime, self.injections)
+        measures["valid_delay_s"] = delay
+        return ValidationOutcome(measures, background, foreground, self.rows, self, loudest)
 
-    def _blocks(self, scores: Tensor, counts: Tensor) -> Tensor:
-        """Largest score in each block, where any counts."""
+    def _blocks(self, scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Largest score in each block, where any counts, and its position."""
         size = round(self.block_length * SCORES_PER_SECOND)
         scores = torch.where(counts, scores, -torch.inf)
         missing = -len(scores) % size
         scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
-        loudest = scores.reshape(-1, size).amax(dim=-1)
-        return loudest[loudest > -torch.inf]
+        loudest, place = scores.reshape(-1, size).max(dim=-1)
+        place = place + size * torch.arange(len(place), device=place.device)
+        some = loudest > -torch.inf
+        return loudest[some], place[some]
+
+    def _slide(
+        self, scores: Tensor, counts: Tensor, shifts: tuple[int, ...], stride: int
+    ) -> tuple[Tensor, float, list[Place]]:
+        """Blocks and livetime of a slide, and where its loudest blocks are."""
+        blocks, places = self._blocks(scores, counts)
+        first = blocks.topk(min(NUM_LOUDEST, len(blocks))).indices
+        found = [Place(float(blocks[i]), shifts, int(places[i]) * stride) for i in first]
+        return blocks.cpu(), int(counts.sum()) / SCORES_PER_SECOND, found
 
     def _timeline(
         self, window_size: int, sizes: Sequence[int], view: float, rate: float
@@ -163,24 +247,70 @@ class ValidationSet:
         ]
         return FrameTimeline(stretches, rate, window_size, view)
 
-    def _streaming_background(self, network: StreamingNetwork) -> tuple[Tensor, float]:
+    def _joined(
+        self,
+        results: list[tuple[Tensor, float, list[Place]]],
+        share: Share,
+        sizes: Sequence[int],
+        hop: int,
+    ) -> tuple[Tensor, float, Kernels]:
+        """Blocks, livetime and loudest kernels of all slides.
+
+        Args:
+            results: Of this process's slides, as `_slide` gives them.
+            share: Which part of them this process has done.
+            sizes: Frames (or windows) of each stretch.
+            hop: Samples between two of them.
+        """
+        results = share.gather(results)
+        places = sorted((p for _, _, found in results for p in found), key=lambda p: -p.score)
+        kernels = self._kernels(places[:NUM_LOUDEST], sizes, hop)
+        blocks = torch.cat([blocks for blocks, _, _ in results])
+        return blocks, sum(livetime for _, livetime, _ in results), kernels
+
+    def _kernels(self, places: Sequence[Place], sizes: Sequence[int], hop: int) -> Kernels:
+        """Kernels at places in slides; see `_joined`."""
+        ends = np.cumsum(sizes)
+        kernels, taps = [], []
+        for place in places:
+            for j, shift in enumerate(place.shifts):
+                frame = (place.start + shift) % int(ends[-1])
+                k = int(np.searchsorted(ends, frame, side="right"))
+                first = (frame - int(ends[k] - sizes[k])) * hop
+                stretch = self.loaded[k].stretch
+                kernel = stretch.values[j, first : first + self.kernel_size]
+                # the last frames of a stretch end less than a hop before their kernel
+                missing = self.kernel_size - len(kernel)
+                kernels.append(torch.nn.functional.pad(kernel, (0, missing)))
+                block = stretch.block_of(torch.tensor(first + self.kernel_size // 2))
+                taps.append(stretch.taps[block, j])
+        shape = (len(places), -1)
+        return Kernels(
+            torch.stack(kernels).reshape(*shape, self.kernel_size),
+            torch.stack(taps).reshape(*shape, taps[0].shape[-1]),
+        )
+
+    def _streaming_background(
+        self, network: StreamingNetwork, share: Share
+    ) -> tuple[Tensor, float, Kernels]:
         features = [towers_in_parts(network, item.stretch.values) for item in self.loaded]
         window = network.pool_size + network.head_size - 1
         view = (network.receptive_size - (network.head_size - 1) * network.hop_size) / self.rate
-        timeline = self._timeline(window, [f.shape[-1] for f in features], view, FRAME_RATE)
+        sizes = [f.shape[-1] for f in features]
+        timeline = self._timeline(window, sizes, view, FRAME_RATE)
         row = torch.cat(features, dim=-1)
         stride = FRAME_RATE // SCORES_PER_SECOND
-        blocks, livetime = [], 0.0
-        for shifts in self._slides(timeline, stride):
+        results = []
+        for shifts in share.of(self._slides(timeline, stride)):
             slid = torch.stack([row[j].roll(-s, dims=-1) for j, s in enumerate(shifts)])
             scores = network.pool(network.head(slid[None]), stride)[0]
             counts = torch.from_numpy(timeline.scored(shifts)[::stride][: len(scores)].copy())
-            counts = counts.to(scores.device)
-            livetime += int(counts.sum()) / SCORES_PER_SECOND
-            blocks.append(self._blocks(scores, counts))
-        return torch.cat(blocks), livetime
+            results.append(self._slide(scores, counts.to(scores.device), shifts, stride))
+        return self._joined(results, share, sizes, network.hop_size)
 
-    def _windowed_background(self, network: WindowedNetwork) -> tuple[Tensor, float]:
+    def _windowed_background(
+        self, network: WindowedNetwork, share: Share
+    ) -> tuple[Tensor, float, Kernels]:
         hop = round(self.rate / SCORES_PER_SECOND)
         sizes = [(i.stretch.values.shape[-1] - self.kernel_size) // hop + 1 for i in self.loaded]
         view = self.kernel_size / self.rate
@@ -189,21 +319,33 @@ class ValidationSet:
             i.stretch.values.unfold(-1, self.kernel_size, hop).movedim(0, 1) for i in self.loaded
         ]
         row = torch.cat(windows)
-        blocks, livetime = [], 0.0
-        for shifts in self._slides(timeline, 1):
+        taps, block = self._window_taps(sizes, hop)
+        results = []
+        for shifts in share.of(self._slides(timeline, 1)):
             partners = [(torch.arange(len(row)) + shift) % len(row) for shift in shifts]
-            scores = torch.cat(
-                [
-                    network(
-                        torch.stack([row[p[k : k + 256], j] for j, p in enumerate(partners)], 1)
-                    )
-                    for k in range(0, len(row), 256)
-                ]
-            )
+
+            def score(k: int, partners: list[Tensor] = partners) -> Tensor:
+                here = [p[k : k + WINDOWS_AT_ONCE] for p in partners]
+                kernels = torch.stack([row[p, j] for j, p in enumerate(here)], 1)
+                if not network.needs_taps:
+                    return network(kernels)
+                return network(
+                    kernels, torch.stack([taps[block[p], j] for j, p in enumerate(here)], 1)
+                )
+
+            scores = torch.cat([score(k) for k in range(0, len(row), WINDOWS_AT_ONCE)])
             counts = torch.from_numpy(timeline.scored(shifts)).to(scores.device)
-            livetime += int(counts.sum()) / SCORES_PER_SECOND
-            blocks.append(self._blocks(scores, counts))
-        return torch.cat(blocks), livetime
+            results.append(self._slide(scores, counts, shifts, 1))
+        return self._joined(results, share, sizes, hop)
+
+    def _window_taps(self, sizes: Sequence[int], hop: int) -> tuple[Tensor, Tensor]:
+        """Filters of all stretches, and which of them whitened the middle of each window."""
+        blocks, offset = [], 0
+        for item, size in zip(self.loaded, sizes, strict=True):
+            middle = torch.arange(size) * hop + self.kernel_size // 2
+            blocks.append(item.stretch.block_of(middle) + offset)
+            offset += len(item.stretch.taps)
+        return torch.cat([item.stretch.taps for item in self.loaded]), torch.cat(blocks)
 
     def _slides(self, timeline: FrameTimeline, stride: int) -> list[tuple[int, ...]]:
         ifos = len(self.experiment.ifos)
@@ -219,25 +361,36 @@ class ValidationSet:
             )
         return slides
 
-    def _foreground(self, network: WindowedNetwork) -> tuple[Tensor, float]:
-        scores, delays = [], []
-        hop = round(self.rate / SCORES_PER_SECOND)
-        for k in range(0, len(self.stretches), 64):
-            data, times = self.stretches[k : k + 64], self.times[k : k + 64]
-            if isinstance(network, StreamingNetwork):
-                evidence = network.head(network.towers(data))
-                scores.append(network.pool(evidence, FRAME_RATE // SCORES_PER_SECOND).amax(-1))
-                first = evidence.argmax(dim=-1).cpu().numpy()
-                ends = (first * network.hop_size + network.receptive_size) / self.rate
-            else:
-                windows = data.unfold(-1, self.kernel_size, hop).movedim(1, 2)
-                flat = network(windows.flatten(0, 1)).reshape(len(data), -1)
-                scores.append(flat.amax(-1))
-                ends = (flat.argmax(-1).cpu().numpy() * hop + self.kernel_size) / self.rate
-            delays.append(ends - times)
-        statistic = torch.cat(scores)
+    def _foreground(self, network: WindowedNetwork, share: Share) -> tuple[Tensor, float]:
+        """Scores of the injections, and the delay."""
+        results = []
+        for k in share.of(range(0, len(self.stretches), 64)):
+            scores, ends = self._score_stretches(network, slice(k, k + 64))
+            results.append((scores.cpu(), ends - self.times[k : k + 64]))
+        results = share.gather(results)
+        statistic = torch.cat([scores for scores, _ in results])
+        delays = np.concatenate([delay for _, delay in results])
         loud = statistic >= statistic.median()
-        return statistic, float(np.median(np.concatenate(delays)[loud.cpu().numpy()]))
+        return statistic, float(np.median(delays[loud.numpy()]))
+
+    def _score_stretches(
+        self, network: WindowedNetwork, which: slice
+    ) -> tuple[Tensor, np.ndarray]:
+        """Loudest score of some stretches, and the end of the view of what made it [s]."""
+        data = self.stretches[which]
+        hop = round(self.rate / SCORES_PER_SECOND)
+        if isinstance(network, StreamingNetwork):
+            evidence = network.head(network.towers(data))
+            scores = network.pool(evidence, FRAME_RATE // SCORES_PER_SECOND)
+            first = evidence.argmax(dim=-1).cpu().numpy()
+            return scores.amax(-1), (first * network.hop_size + network.receptive_size) / self.rate
+        windows = data.unfold(-1, self.kernel_size, hop).movedim(1, 2)
+        inputs = [windows.flatten(0, 1)]
+        if network.needs_taps:
+            inputs.append(self.taps[which].repeat_interleave(windows.shape[1], 0))
+        scores = network(*inputs).reshape(len(data), -1)
+        last = scores.argmax(-1).cpu().numpy()
+        return scores.amax(-1), (last * hop + self.kernel_size) / self.rate
 
 
 def towers_in_parts(network: StreamingNetwork, values: Tensor, part: int = 2**16) -> Tensor:

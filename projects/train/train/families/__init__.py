@@ -1,0 +1,12 @@
+"""Kinds of training: what a network learns from, and by which loss."""
+
+from train.families.autoencoder import Autoencoder
+from train.families.base import Family
+from train.families.regression import Regression
+from train.families.supervised import Supervised
+
+FAMILIES: dict[str, type[Family]] = {
+    family.__name__: family for family in (Supervised, Autoencoder, Regression)
+}
+
+__all__ = ["FAMILIES", "Autoencoder", "Family", "Regression", "Supervised"]
