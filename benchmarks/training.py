@@ -1,4 +1,4 @@
-"""Training steps of the default network and of the GroupNorm ResNet-34, in kernels per second.
+"""Training steps of every architecture in kernels per second, against the GroupNorm ResNet-34.
 
 Run with the environment of `projects/train`; see README.md.
 """
@@ -8,16 +8,20 @@ import time
 from pathlib import Path
 
 import torch
+from architectures.registry import family_of, names
 from train.data import Data
-from train.families import Supervised
+from train.families import Autoencoder, Supervised
+
+REFERENCE = "ResNet"
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("version", type=Path, help="folder of a finished search")
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=10.0, help="for each architecture")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--architectures", nargs="*", help="all that score kernels by default")
     arguments = parser.parse_args()
     folder = arguments.version
     experiment = folder / "stages/TrainLocal-0/experiment.yaml"
@@ -30,27 +34,37 @@ def main() -> None:
     )
     data.trainer = None
     data.setup("fit")
-    rates = {}
-    for name, steps in (("TwoTower", arguments.steps), ("ResNet", max(2, arguments.steps // 8))):
-        detector = Supervised(experiment, architecture=name).train()
-        optimizer = torch.optim.AdamW(detector.parameters())
-        making = total = 0.0
-        for step in range(-1, steps):
-            begun = time.perf_counter()
-            batch = data.make_batch(step + 1)
-            made = time.perf_counter()
-            optimizer.zero_grad()
-            detector.loss(batch).backward()
-            optimizer.step()
-            if step >= 0:
-                making += made - begun
-                total += time.perf_counter() - begun
-        rates[name] = steps * arguments.batch / total
-        print(
-            f"{name:9s} {rates[name]:7.0f} kernels per s, {making / total:5.1%} of the time makes "
-            f"batches, {sum(p.numel() for p in detector.parameters())} parameters"
-        )
-    print(f"TwoTower trains {rates['TwoTower'] / rates['ResNet']:.1f} times as fast as ResNet-34")
+    chosen = arguments.architectures or [*names("supervised"), *names("autoencoder")]
+    rates = {name: measure(name, experiment, data, arguments.seconds) for name in chosen}
+    if REFERENCE in rates:
+        for name, rate in rates.items():
+            print(f"{name:18s} {rate / rates[REFERENCE]:6.2f} times {REFERENCE}-34")
+
+
+def measure(name: str, experiment: Path, data: Data, seconds: float) -> float:
+    """Kernels per second of one architecture, batches made anew for each step."""
+    family = Autoencoder if family_of(name) == "autoencoder" else Supervised
+    detector = family(experiment, architecture=name).to(data.background.values.device).train()
+    optimizer = torch.optim.AdamW(detector.parameters())
+    steps, making, begun = -1, 0.0, time.perf_counter()
+    while steps < 1 or time.perf_counter() - begun < seconds:
+        if steps == 0:  # the first step is for warming up
+            making, begun = 0.0, time.perf_counter()
+        start = time.perf_counter()
+        batch = data.make_batch(steps + 1)
+        making += time.perf_counter() - start
+        optimizer.zero_grad()
+        detector.loss(batch).backward()
+        optimizer.step()
+        steps += 1
+    total = time.perf_counter() - begun
+    rate = steps * data.batch_size / total
+    size = sum(p.numel() for p in detector.parameters())
+    print(
+        f"{name:18s} {rate:7.0f} kernels per s, {making / total:5.1%} of the time makes batches, "
+        f"{size} parameters"
+    )
+    return rate
 
 
 if __name__ == "__main__":
