@@ -177,7 +177,8 @@ def test_roles_are_disjoint_in_time(chain):
 
 def test_records_lie_beside_the_outputs(chain):
     stages = {path.name for path in (chain.version / "stages").iterdir()}
-    assert {"StrainIndex", "TrainingWaveforms", "TrainLocal-0", "InferLocal-0"} <= stages
+    made = {"StrainIndex", "TrainingWaveformBranches-0", "TrainLocal-0", "InferLocal-0"}
+    assert made <= stages
     assert {f"SimulateStrain-{branch}" for branch in range(6)} <= stages
     for stage in stages:
         folder = chain.version / "stages" / stage
