@@ -15,6 +15,7 @@ from architectures import ResNet, StreamingNetwork, TwoTower
 from architectures import build as build_network
 from export import build
 from export.build import build_repository
+from ledger import ProductError
 from preprocessing import WhitenBlock, WhiteningRecipe
 from runtime import load_experiment
 
@@ -193,3 +194,15 @@ def test_networks_with_fourier_transforms_go_out_as_torchscript(name: str, tmp_p
     with torch.no_grad():
         found = torch.jit.load(str(file))(kernel)[:, 0]
         torch.testing.assert_close(found, network(kernel), rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_that_takes_filters_is_refused(
+    networks: dict[str, torch.nn.Module], tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", networks["windowed"])
+    description = yaml.safe_load((run / "model.yaml").read_text())
+    description |= {"architecture": "MultiModal", "needs_taps": True}
+    (run / "model.yaml").write_text(yaml.safe_dump(description))
+    with pytest.raises(ProductError, match="MultiModal, which takes the whitening filters"):
+        build_repository(EXPERIMENT, run, tmp_path / "repository")
+    assert not (tmp_path / "repository").exists()
