@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import priors
-from ledger import InjectionSet, ProductError, StrainIndex
-from ledger.product import read_provenance
+from ledger import InjectionSet, StrainIndex
 from ledger.strain import Role
 from priors.draws import NumberedDraws
 from runtime import (
@@ -24,7 +23,7 @@ from runtime.provenance import SAME_STRAIN
 from waveforms import SignalModel, detector_responses, signal_model
 
 from datagen.injector import Injector
-from datagen.merging import joined
+from datagen.merging import joined, read_parts
 from datagen.slots import Slots, find_slots, no_slots
 
 log = logging.getLogger("datagen")
@@ -110,20 +109,11 @@ def merge_injections(experiment: str | Path, parts: Sequence[Path], output: str 
         ValueError: There is no injection in any of them.
     """
     settings = load_experiment(experiment)
-    sets, origins = [], []
-    for path in progress(parts, "parts", unit="part"):
-        require_same(path, settings, tuple(settings.settings()))
-        sets.append(InjectionSet.read(path))
-        origins.append(read_provenance(path))
-        if origins[-1] != origins[0] or sets[-1].stream != sets[0].stream:
-            raise ProductError(
-                f"{path} was made by {origins[-1].generator} ({sets[-1].stream}) from other "
-                f"strain, or by other code, than {parts[0]}: make all parts again"
-            )
+    sets, provenance = read_parts(settings, parts, InjectionSet)
     injections = joined(sets)
     verb = injections.stream.split("/", maxsplit=1)[0]
     _require_some(injections, parts[0], verb, settings)
-    injections.write(output, origins[0])
+    injections.write(output, provenance)
     report(injections, verb)
 
 

@@ -4,12 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from ledger import Product
+from ledger import Product, ProductError, Provenance
+from ledger.product import read_provenance
+from runtime import Experiment, progress, require_same
 
 Part = TypeVar("Part", bound=Product)
+
+
+def read_parts(
+    experiment: Experiment, paths: Sequence[Path], product: type[Part]
+) -> tuple[list[Part], Provenance]:
+    """Read the parts of one set.
+
+    Args:
+        experiment: The experiment that all must have been made with.
+        paths: The parts.
+        product: What they are.
+
+    Returns:
+        The parts, and the provenance that they share.
+
+    Raises:
+        ledger.ProductError: A part is broken, or of other settings, inputs or code than the first.
+    """
+    parts, origins = [], []
+    for path in progress(paths, "parts", unit="part"):
+        require_same(path, experiment, tuple(experiment.settings()))
+        parts.append(product.read(path))
+        origins.append(read_provenance(path))
+        if origins[-1] != origins[0]:
+            raise ProductError(
+                f"{path} was made by {origins[-1].generator} from other inputs, or by other code, "
+                f"than {paths[0]}: make all parts again"
+            )
+    return parts, origins[0]
 
 
 def joined(parts: Sequence[Part]) -> Part:

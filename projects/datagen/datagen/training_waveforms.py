@@ -9,19 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import priors
-from ledger import ProductError, WaveformSet
-from ledger.product import read_provenance
+from ledger import WaveformSet
 from runtime import (
     Experiment,
     generator_for,
     load_experiment,
     make_provenance,
     progress,
-    require_same,
 )
 from waveforms import SignalModel, signal_model
 
-from datagen.merging import joined
+from datagen.merging import joined, read_parts
 
 log = logging.getLogger("datagen")
 
@@ -149,15 +147,7 @@ def merge_training_waveforms(
         ValueError: The parts together are not as many signals as the experiment asks for.
     """
     settings = load_experiment(experiment)
-    sets, origins = [], []
-    for path in progress(parts, "parts", unit="part"):
-        require_same(path, settings, tuple(settings.settings()))
-        sets.append(WaveformSet.read(path))
-        origins.append(read_provenance(path))
-        if origins[-1] != origins[0]:
-            raise ProductError(
-                f"{path} was made by other code than {parts[0]}: make all parts again"
-            )
+    sets, provenance = read_parts(settings, parts, WaveformSet)
     waveforms = joined_waveforms(sets)
     found = len(waveforms.parameters["ra"])
     if found != settings.waveforms.num_training:
@@ -165,7 +155,7 @@ def merge_training_waveforms(
             f"{len(parts)} parts hold {found} signals, expected waveforms.num_training, "
             f"{settings.waveforms.num_training}: give each part once"
         )
-    waveforms.write(output, origins[0])
+    waveforms.write(output, provenance)
     _report(waveforms)
 
 
