@@ -1,0 +1,1 @@
+"""Inference as a service: model repositories (`quiver`), client, server and monitor (`aeriel`)."""

@@ -1,0 +1,5 @@
+"""Backend of platform `pytorch_libtorch`."""
+
+from triton_server.backends.torchscript_model import TorchScriptModel as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
