@@ -1,22 +1,24 @@
 # Thin names over commands that also work by themselves.
 #   make sandbox                                              a search of simulated data
 #   make sandbox EXPERIMENT=open-events STRAIN=folder         a search of real data
+#   make model EXPERIMENT=o3                                  train a network to keep under models/
 #   make test | lint | lock | images | clean
 
 PYTHON ?= python3
 EXPERIMENT ?= quickstart
 STRAIN ?=
 ARGUMENTS ?=
+DATA ?= ../shared/data
 
 LAW_CONFIG := $(wildcard configs/$(EXPERIMENT)/law.cfg)
 STAGES := projects/datagen projects/train projects/export projects/infer projects/evaluate
 ROOT_STAMP := .venv/aframe-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox test lint format lock images clean
+.PHONY: help setup sandbox model test lint format lock images clean
 
 help:
-	@sed -n '2,4s/^# *//p' Makefile
+	@sed -n '2,5s/^# *//p' Makefile
 
 setup: $(ROOT_STAMP)
 
@@ -28,6 +30,15 @@ sandbox: setup
 	LAW_CONFIG_FILE="$${LAW_CONFIG_FILE:-$(LAW_CONFIG)}" .venv/bin/law run \
 		aframe.pipelines.sandbox.Sandbox --experiment "$(EXPERIMENT)" \
 		$(if $(STRAIN),--strain "$(STRAIN)") $(ARGUMENTS)
+
+model: setup
+	.venv/bin/python -m aframe.environment projects/datagen projects/train
+	[ "$(EXPERIMENT)" != o3 ] || [ -d configs/o3/psds ] || \
+		cp -r "$(DATA)/noise_curves/O3a-psds" configs/o3/psds
+	LAW_CONFIG_FILE="$${LAW_CONFIG_FILE:-$(LAW_CONFIG)}" .venv/bin/law run \
+		aframe.TrainLocal --experiment "$(EXPERIMENT)" $(ARGUMENTS)
+	projects/train/.venv/bin/python -m train card --output "models/$(EXPERIMENT)" --run_dir \
+		"$$(ls -td "$${AFRAME_STORE:-store}/$(EXPERIMENT)"/*/train-0 | head -1)"
 
 test: setup
 	.venv/bin/python -u tests/run.py

@@ -77,7 +77,7 @@ class AframeTask(law.Task):
         default="",
         significant=False,
         description="image file of this one task's stage (path), not handed to its requirements; "
-        "default: $AFRAME_CONTAINER_ROOT/<project>.sif",
+        "asks for apptainer, too; default: $AFRAME_CONTAINER_ROOT/<project>.sif",
     )
     dev = luigi.BoolParameter(
         default=False,

@@ -20,15 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger import staged
+from runtime.guard import guarded
 
 from aframe import environment
 
 log = logging.getLogger("aframe")
 
 REPOSITORY = environment.REPOSITORY
-GUARD = Path(__file__).with_name("guard.py")
 # Where the images hold this repository; `--dev` binds the checkout there.
 CODE_IN_IMAGE = "/opt/aframe"
+RUNTIMES = ("apptainer", "singularity")
 # Settings of the caller that reach a stage in an image; a stage in a venv sees all but PYTHON*.
 FORWARDED = (
     "AFRAME_CACHE",
@@ -42,6 +43,15 @@ FORWARDED = (
     "TERM",
     "WANDB_BASE_URL",
     "WANDB_MODE",
+)
+
+# Keys, too, but never on a command line, which all users of the machine can read.
+SECRETS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "RAY_AUTH_TOKEN",
+    "WANDB_API_KEY",
 )
 
 # Idle threads sleep. Spinning ones, the default of OpenMP, make a stage several times slower where
@@ -59,7 +69,8 @@ class Sandbox:
 
     Attributes:
         kind: `venv` (the project's own `.venv`, made on first use) or `apptainer`.
-        image: Image file; `$AFRAME_CONTAINER_ROOT/<project>.sif` if empty. Only for `apptainer`.
+        image: Image file, which asks for `apptainer`, too; if empty, its image is
+            `$AFRAME_CONTAINER_ROOT/<project>.sif`.
         dev: Bind this checkout over the code in the image. Only for `apptainer`.
         gpus: Indices of the visible CUDA devices, separated by commas; empty leaves the
             environment as it is in a venv, and shows no device to an image.
@@ -69,6 +80,11 @@ class Sandbox:
     image: str = ""
     dev: bool = False
     gpus: str = ""
+
+    @property
+    def contained(self) -> bool:
+        """Whether stages run in an image."""
+        return self.kind == "apptainer" or bool(self.image)
 
     def command(
         self, project: str, arguments: Sequence[str], writes: Path, reads: Sequence[Path] = ()
@@ -85,7 +101,7 @@ class Sandbox:
             StageError: The image or apptainer is missing.
             SetupError: The environment cannot be made.
         """
-        if self.kind == "venv":
+        if not self.contained:
             python = environment.ensure(REPOSITORY / "projects" / project)
             return [str(python), "-m", project, *arguments]
         binds = [f"{writes}:{writes}", *(f"{path}:{path}:ro" for path in reads)]
@@ -106,8 +122,11 @@ class Sandbox:
         kept = THREADING | kept
         kept["PYTHONUNBUFFERED"] = "1"
         kept["PYTHONNOUSERSITE"] = "1"
-        if self.gpus and self.kind == "venv":
-            kept["CUDA_VISIBLE_DEVICES"] = self.gpus
+        if not self.contained:
+            return kept | ({"CUDA_VISIBLE_DEVICES": self.gpus} if self.gpus else {})
+        # What these prefixes mark reaches the image under its own name, `--cleanenv` or not.
+        for name in (name for name in SECRETS if name in kept):
+            kept |= {f"{runtime.upper()}ENV_{name}": kept[name] for runtime in RUNTIMES}
         return kept
 
     def _find_image(self, project: str) -> Path:
@@ -124,7 +143,7 @@ class Sandbox:
 
 
 def _find_apptainer() -> str:
-    program = shutil.which("apptainer") or shutil.which("singularity")
+    program = next(filter(None, map(shutil.which, RUNTIMES)), None)
     if program is None:
         raise StageError(
             "apptainer is not installed: get it from https://apptainer.org (or ask the cluster's "
@@ -203,14 +222,13 @@ def _signal_name(number: int) -> str:
     return "unknown"
 
 
-def _watched() -> str:
+def _watched() -> list[int]:
     """Processes without which a stage has no reason to go on.
 
     With several workers a task runs in a child of law's process, and outlives a killed law.
     """
     parent = multiprocessing.parent_process()
-    pids = [os.getpid(), *([parent.pid] if parent is not None and parent.pid else [])]
-    return ",".join(map(str, pids))
+    return [os.getpid(), *([parent.pid] if parent is not None and parent.pid else [])]
 
 
 def _stream(
@@ -231,7 +249,7 @@ def _stream(
             last = line.strip() or last
 
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(GUARD), _watched(), *command],
+            guarded(command, _watched()),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

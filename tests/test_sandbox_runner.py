@@ -200,6 +200,20 @@ def test_nothing_of_the_checkout_and_no_gpu_without_being_asked(apptainer, tmp_p
     assert "--nv" not in command
 
 
+def test_keys_reach_an_image_and_no_command_line(apptainer, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://store")
+    place = Sandbox("apptainer")
+    command = " ".join(place.command("train", ["tune"], tmp_path))
+    assert "--env AWS_ENDPOINT_URL=http://store" in command
+    assert "hidden" not in command
+    variables = place.variables()
+    assert variables["APPTAINERENV_AWS_SECRET_ACCESS_KEY"] == "hidden"
+    assert variables["SINGULARITYENV_AWS_SECRET_ACCESS_KEY"] == "hidden"
+    assert "APPTAINERENV_WANDB_API_KEY" not in variables
+    assert "APPTAINERENV_AWS_SECRET_ACCESS_KEY" not in Sandbox().variables()
+
+
 def test_missing_images_and_apptainer_are_sentences(apptainer, tmp_path, monkeypatch):
     with pytest.raises(StageError, match=r"no image .*export.sif: `make images`"):
         Sandbox("apptainer").command("export", [], tmp_path)

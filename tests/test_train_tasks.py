@@ -1,6 +1,9 @@
 """Training tasks: where a run lies, what it is told, and what several seeds say together."""
 
 import itertools
+import json
+import sys
+from pathlib import Path
 
 import luigi
 import pytest
@@ -8,6 +11,8 @@ import yaml
 from runtime import ExperimentError
 
 from aframe.analysis import load_analysis
+from aframe.environment import REPOSITORY
+from aframe.sandbox import StageError
 from aframe.tasks.train import Train, TrainLocal, spread
 
 
@@ -61,6 +66,93 @@ def test_what_the_stage_is_told(tmp_path):
     assert [str(path) for path in task.reads()] == [
         str(tmp_path / "store" / "smoke" / task.version)
     ]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "trainer", "expected"),
+    [
+        ("", "devices: 4", []),
+        ("1", "", ["--trainer.devices", "1"]),
+        ("0,1", "devices: 1", ["--trainer.devices", "2", "--trainer.strategy", "ddp"]),
+        ("0,1,5", "strategy: auto", ["--trainer.devices", "3", "--trainer.strategy", "ddp"]),
+        # what the training file has chosen stays
+        ("0,1", "strategy: fsdp", ["--trainer.devices", "2"]),
+    ],
+)
+def test_a_training_takes_all_visible_devices(gpus, trainer, expected, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"trainer: {{{trainer}}}\n")
+    task = TrainLocal(experiment="smoke", config=str(file), gpus=gpus)
+    arguments = task.arguments(tmp_path / "experiment.yaml")
+    first = next((k for k, word in enumerate(arguments) if word.startswith("--trainer")), None)
+    assert arguments[first:] == expected if first else expected == []
+    # where it runs is no part of what it is
+    luigi.task_register.Register.clear_instance_cache()
+    elsewhere = TrainLocal(experiment="smoke", config=str(file))
+    assert (elsewhere.version, elsewhere.output().path) == (task.version, task.output().path)
+    assert (tmp_path / "train.yaml").read_text() == task.training_file
+
+
+APPTAINER = """#!{python}
+import json, os, sys
+from pathlib import Path
+run = Path(sys.argv[sys.argv.index("--run_dir") + 1])
+run.mkdir(parents=True)
+seen = {{k: v for k, v in os.environ.items() if k.startswith("APPTAINERENV_")}}
+(run.parent / "seen").write_text(json.dumps([sys.argv, seen]))
+print("no network was trained")
+sys.exit(1)
+"""
+
+
+def test_all_options_together_reach_the_image(tmp_path, monkeypatch):
+    """`--gpus --image --dev --config --data-dir --run-dir --use-wandb --wandb-name`."""
+    program = tmp_path / "bin" / "apptainer"
+    program.parent.mkdir()
+    program.write_text(APPTAINER.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setenv("WANDB_API_KEY", "hidden")
+    monkeypatch.setattr("aframe.tasks.train.product_id", lambda path: path.name)
+    data, runs, file = (tmp_path / name for name in ("data", "runs", "mine.yaml"))
+    data.mkdir()
+    file.write_text("trainer: {max_epochs: 2}\n")
+    image = tmp_path / "mine.sif"
+    image.touch()
+    task = TrainLocal(
+        experiment="smoke",
+        gpus="0,1",
+        image=str(image),
+        dev=True,
+        config=str(file),
+        data_dir=str(data),
+        run_dir=str(runs),
+        use_wandb=True,
+        wandb_name="try",
+    )
+    with pytest.raises(StageError, match="no network was trained"):
+        task.run()
+    place = Path(task.output().path).parent
+    assert place == runs / "smoke" / task.version
+    command, variables = json.loads((place / "seen").read_text())
+    text = " ".join(command)
+    before, after = text.split(str(image))
+    records = place / "stages" / task.stage
+    for bind in (f"{place}:{place}", f"{data}:{data}:ro", f"{REPOSITORY}:/opt/aframe:ro"):
+        assert f"--bind {bind}" in before
+    assert "--nv" in before
+    assert "--env CUDA_VISIBLE_DEVICES=0,1" in before
+    assert variables == {"APPTAINERENV_WANDB_API_KEY": "hidden"}
+    assert "hidden" not in text + (records / "command.txt").read_text()
+    given = dict(itertools.pairwise(after.split()))
+    assert after.split()[0] == "fit"
+    assert given["--config"] == str(records / "train.yaml")
+    assert given["--strain"] == str(data / "strain" / "index.hdf5")
+    assert given["--run_dir"] == task.output().path
+    assert given["--trainer.devices"] == "2"
+    assert given["--trainer.strategy"] == "ddp"
+    assert given["--wandb-name"] == "try"
+    assert "--use-wandb" in after
 
 
 def test_given_data_are_not_made(tmp_path, monkeypatch):

@@ -85,6 +85,30 @@ def test_what_the_stage_is_told(space, tmp_path):
     assert "--use-wandb" in arguments
     assert given["--wandb-group"] == "try"
     assert "--run_dir" not in arguments
+    assert "--tune.copy_dir" not in arguments
+
+
+def test_a_study_in_a_bucket_leaves_its_result_in_the_store(space, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
+    plain = Tune(experiment="smoke", space=str(space))
+    luigi.task_register.Register.clear_instance_cache()
+    task = Tune(experiment="smoke", space=str(space), storage_dir="s3://studies/mine/")
+    assert task.output().path == plain.output().path
+    given = dict(itertools.pairwise(task.arguments(tmp_path / "experiment.yaml")))
+    # two experiments, or two versions of one, share a bucket
+    assert given["--tune.storage_dir"] == f"s3://studies/mine/smoke/{task.version}"
+    assert given["--tune.copy_dir"] == task.output().path
+    assert "hidden" not in " ".join(given)
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [("/scratch/studies", "expected an address"), ("s3://key:secret@bucket", "looks like a key")],
+)
+def test_senseless_addresses_are_refused(address, sentence, space):
+    with pytest.raises(ExperimentError, match=sentence) as caught:
+        Tune(experiment="smoke", space=str(space), storage_dir=address)
+    assert "secret@" not in str(caught.value)
 
 
 def test_the_stage_reads_what_it_is_told(space, tmp_path):

@@ -85,6 +85,21 @@ class TrainingTask(FoldTask):
             "validation": folder / f"validation-{self.fold}.hdf5",
         }
 
+    def devices(self) -> list[str]:
+        """Options by which the training uses every device that `--gpus` shows it.
+
+        They stand on the command line and not in the training file, so that they are no part of
+        the name: a batch is the same, shared by all. (A network with BatchNorm takes its
+        statistics over a share, unless the training file sets `sync_batchnorm`.)
+        """
+        count = len([index for index in self.gpus.split(",") if index.strip()])
+        if not count:
+            return []
+        trainer = (yaml.safe_load(self.training_file) or {}).get("trainer") or {}
+        chosen = trainer.get("strategy", "auto") != "auto"
+        strategy = {} if count == 1 or chosen else {"trainer.strategy": "ddp"}
+        return options(**{"trainer.devices": count}, **strategy)
+
     def run_name(self, *more: str) -> str:
         """Name of the run's folder, or of what belongs to it."""
         return "-".join(str(part) for part in ("train", self.fold, self.tag, *more) if part != "")
@@ -153,6 +168,7 @@ class TrainLocal(StageTask, TrainingTask):
             "fit",
             *options(config=config, experiment=experiment, **self.inputs(), fold=self.fold),
             *options(run_dir=self.output().path, seed_offset=self.seed),
+            *self.devices(),
         ]
         if self.use_wandb:
             arguments.append("--use-wandb")

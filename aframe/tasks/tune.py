@@ -47,8 +47,26 @@ class TuningTask(AframeTask):
         "store at the same path; default: one on this machine",
     )
 
+    storage_dir = luigi.Parameter(
+        default="",
+        significant=False,
+        description="where trials and their checkpoints are kept, as s3://bucket/place (address; "
+        "AWS_ENDPOINT_URL and keys come from the environment); the table and the best network "
+        "are then copied to the store; default: the store",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.storage_dir and "://" not in self.storage_dir:
+            raise ExperimentError(
+                f"--storage-dir {self.storage_dir}: expected an address as s3://bucket/place; a "
+                "folder of your own is --run-dir"
+            )
+        if "@" in self.storage_dir:
+            raise ExperimentError(
+                "--storage-dir holds an @, which looks like a key: keys come from the "
+                "environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         path = Path(self.space) if self.space else self.analysis.folder / "tune.yaml"
         if not path.is_file():
             raise ExperimentError(
@@ -94,6 +112,14 @@ class Tune(StageTask, TuningTask, TrainingTask):
         files = ("trials.csv", "trials.html", *(f"best/{name}" for name in best))
         return FolderTarget(self.path(self.study), files)
 
+    @property
+    def storage(self) -> str:
+        """Folder or address of the folder that the study lies in."""
+        if not self.storage_dir:
+            return str(self.path())
+        place = (self.storage_dir.rstrip("/"), self.analysis.experiment.name, self.version)
+        return "/".join(place)
+
     def arguments(self, experiment: Path) -> list[str]:
         """`train tune`, with copies of the training file and of the search space."""
         config, study = (experiment.with_name(name) for name in ("train.yaml", "tune.yaml"))
@@ -101,13 +127,15 @@ class Tune(StageTask, TuningTask, TrainingTask):
         study.write_text(self.study_file)
         chosen: dict[str, object] = {
             "name": self.study,
-            "storage_dir": self.path(),
+            "storage_dir": self.storage,
             "temp_dir": experiment.with_name("trials"),
             "num_samples": self.num_samples,
             "num_workers": self.num_workers,
             "gpus_per_worker": self.gpus_per_worker,
             "cpus_per_gpu": self.cpus_per_gpu,
         }
+        if self.storage_dir:
+            chosen["copy_dir"] = self.output().path
         if self.endpoint:
             chosen["endpoint"] = self.endpoint
         arguments = [

@@ -19,6 +19,7 @@ from architectures.registry import (
 )
 from architectures.resnet import ResNet
 from architectures.s4 import S4
+from architectures.spectrogram import SpectrogramResNet
 from architectures.two_tower import TwoTower
 from architectures.wavenet import WaveNet
 
@@ -36,6 +37,7 @@ __all__ = [
     "QTransformResNet",
     "RegressionNetwork",
     "ResNet",
+    "SpectrogramResNet",
     "StreamingNetwork",
     "TwoTower",
     "WaveNet",

@@ -1,5 +1,6 @@
 """Terms of the loss of an autoencoder."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -112,11 +113,35 @@ class Covariance(LossTerm):
         return (mixed / features).mean()
 
 
-class AutoencoderLoss(torch.nn.Module):
-    """Weighted sum of terms.
+def term_class(name: str) -> type[LossTerm]:
+    """A term by its name, or by the path that it is imported by.
 
     Args:
-        weights: Weight of each term of `TERMS`, by name.
+        name: Name in `TERMS`, or `package.module.Class` of a term from elsewhere.
+
+    Raises:
+        ValueError: There is no such term; lists the names.
+    """
+    if name in TERMS:
+        return TERMS[name]
+    module, _, attribute = name.rpartition(".")
+    known = f"there are {', '.join(sorted(TERMS))}, and classes by package.module.Class"
+    if not module:
+        raise ValueError(f"no loss term {name}: {known}")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"no loss term {name} ({error}): {known}") from error
+    if not (isinstance(found, type) and issubclass(found, LossTerm)):
+        raise ValueError(f"{name} is no loss term: derive it from {LossTerm.__module__}.LossTerm")
+    return found
+
+
+class AutoencoderLoss(torch.nn.Module):
+    """Weighted sum of terms. A term may have parameters, which are trained with the network.
+
+    Args:
+        weights: Weight of each term, by its name in `TERMS` or by the path of its class.
 
     Raises:
         ValueError: There is no such term, or none at all.
@@ -124,17 +149,18 @@ class AutoencoderLoss(torch.nn.Module):
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         super().__init__()
-        unknown = [name for name in weights if name not in TERMS]
-        if unknown or not weights:
-            what = f"no loss term {', '.join(unknown)}" if unknown else "no loss term given"
-            raise ValueError(f"{what}: there are {', '.join(sorted(TERMS))}")
+        if not weights:
+            raise ValueError(f"no loss term given: there are {', '.join(sorted(TERMS))}")
         self.weights = dict(weights)
-        self.terms = torch.nn.ModuleDict({name: TERMS[name]() for name in weights})
+        # in the order of the weights, since names of modules hold no dots
+        self.terms = torch.nn.ModuleList(term_class(name)() for name in weights)
 
     def forward(
         self, found: Reconstruction, labels: Tensor | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum, and each term without its weight, by name."""
-        values = {name: term(found, labels) for name, term in self.terms.items()}
+        values = {
+            name: term(found, labels) for name, term in zip(self.weights, self.terms, strict=True)
+        }
         total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
         return total, {name: value.detach() for name, value in values.items()}

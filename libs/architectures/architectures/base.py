@@ -108,7 +108,13 @@ class RegressionNetwork(torch.nn.Module):
 
     Input: Of shape (batch, channel, time).
     Output: Of shape (batch, time); sample i stands at the time of the input's sample i.
+
+    Attributes:
+        hop_size: Samples by which the input may be shifted without changing the output otherwise,
+            away from the ends.
     """
+
+    hop_size: int = 1
 
     def __init__(self, num_channels: int, sample_rate: float, kernel_length: float) -> None:
         super().__init__()

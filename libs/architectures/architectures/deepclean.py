@@ -26,9 +26,6 @@ class DeepClean(RegressionNetwork):
         kernel_length: Length of the stretches that it is trained on [s].
         widths: Channels of the strided convolutions; each halves the rate.
         taps: Length of all convolutions; odd.
-
-    Attributes:
-        hop_size: Samples by which the input may be shifted without changing the output otherwise.
     """
 
     def __init__(

@@ -2,25 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
-from ml4gw.nn.norm import GroupNorm2D
-from ml4gw.nn.resnet import ResNet2D
 from ml4gw.transforms import SingleQTransform
 from torch import Tensor
 
-from architectures.base import WindowedNetwork
+from architectures.picture import PictureNetwork
 from architectures.registry import register
 
 
 @register("supervised")
-class QTransformResNet(WindowedNetwork):
+class QTransformResNet(PictureNetwork):
     """Two-dimensional ResNet on the Q-transform of each detector's kernel.
 
-    The transform (Chatterji et al., Class. Quantum Grav. 21, S1809 (2004)) and the ResNet (He et
-    al., arXiv:1512.03385) are those of ml4gw. Tiles are not normalised by the median of the
-    window, as is usual for data that are not white, but by what white noise has: so loudness is
-    kept. The network sees the logarithm of one plus the energy.
+    The transform (Chatterji et al., Class. Quantum Grav. 21, S1809 (2004)) is that of ml4gw. Tiles
+    are not normalised by the median of the window, as is usual for data that are not white, but
+    by what white noise has: so loudness is kept. For the ResNet see `PictureNetwork`.
 
     Args:
         num_ifos: Number of detectors.
@@ -52,7 +48,7 @@ class QTransformResNet(WindowedNetwork):
         kernel_size: int = 3,
         groups: int = 16,
     ) -> None:
-        super().__init__(num_ifos, sample_rate, kernel_length)
+        super().__init__(num_ifos, sample_rate, kernel_length, layers, kernel_size, groups)
         # limits of the transform: tiles must fit into the kernel, and below the Nyquist frequency
         lowest = 50 * q / (2 * math.pi * kernel_length)
         highest = sample_rate / 2 / (1 + math.sqrt(11) / q)
@@ -78,20 +74,9 @@ class QTransformResNet(WindowedNetwork):
         # Mean energy of a tile in white noise of variance 1. The transform divides by the size and
         # doubles amplitudes: |X|^2 is 4 / size; its windows' squares sum to size^-2 * 2 duration.
         self.white_energy = 8 * self.kernel_length / self.kernel_size**3
-        self.network = ResNet2D(
-            num_ifos,
-            layers=list(layers),
-            classes=1,
-            kernel_size=kernel_size,
-            norm_layer=partial(GroupNorm2D, num_groups=groups),
-        )
 
     def picture(self, kernel: Tensor) -> Tensor:
-        """Energies in units of those of white noise, of shape (batch, ifo, row, column)."""
+        """See `PictureNetwork`."""
         # reshaped, since the transform drops axes of length one
         energy = self.transform(kernel, norm=None).reshape(-1, self.num_ifos, *self.shape)
         return energy / self.white_energy
-
-    def forward(self, kernel: Tensor) -> Tensor:
-        """See `WindowedNetwork`."""
-        return self.network(self.picture(kernel).log1p())[:, 0]

@@ -7,6 +7,7 @@ from ml4gw.nn.ssm.s4d import S4DKernel, S4Model
 from torch import Tensor
 
 from architectures.base import WindowedNetwork
+from architectures.pooling import log_mean_exp
 from architectures.registry import register
 
 
@@ -55,9 +56,10 @@ class S4(WindowedNetwork):
     """Diagonal state-space model (S4D) on the samples of all detectors.
 
     Gu et al., arXiv:2206.11893, as ml4gw has it: each layer convolves each channel with the
-    impulse response of a linear system, as long as the kernel, and mixes the channels; the score
-    is linear in the mean over time. It runs in full precision also where others are mixed. Each
-    window is computed alone.
+    impulse response of a linear system, as long as the kernel, and mixes the channels. The score
+    is the log-mean-exp of the evidence over the kernel: ml4gw takes the mean over time of what
+    the evidence is made from, in which a signal of a few samples drowns. It runs in full
+    precision also where others are mixed. Each window is computed alone.
 
     Args:
         num_ifos: Number of detectors.
@@ -101,4 +103,15 @@ class S4(WindowedNetwork):
         """See `WindowedNetwork`."""
         # GPUs have no Fourier transforms of half precision
         with torch.autocast(kernel.device.type, enabled=False):
-            return self.network(kernel)[:, 0]
+            return log_mean_exp(self.evidence(kernel), self.kernel_size)[:, 0]
+
+    def evidence(self, kernel: Tensor) -> Tensor:
+        """Evidence at each sample, of shape (batch, time)."""
+        network = self.network
+        x = network.encoder(kernel.mT)
+        for layer, norm, dropout in zip(
+            network.s4_layers, network.norms, network.dropouts, strict=True
+        ):
+            # channels are last for the linear layers, and in front of time for the others
+            x = norm(x + dropout(layer(x.mT)).mT)
+        return network.decoder(x)[..., 0]

@@ -10,6 +10,18 @@ from architectures.light_travel import EARTH_DIAMETER_TIME, light_travel_times
 from ml4gw.transforms import ShiftedPearsonCorrelation
 
 
+class Stretch(LossTerm):
+    """A term of one's own, with a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, found, labels):
+        """See `LossTerm`."""
+        return (self.factor * found.output - found.kernel).square().mean()
+
+
 def make(ifos: int = 3, **options) -> Autoencoder:
     torch.manual_seed(0)
     return Autoencoder(ifos, 512, 1.0, widths=(4, 8), **options)
@@ -172,7 +184,33 @@ def test_terms_can_be_added_and_are_listed() -> None:
             loss_term("loudness")(Loudness)
     finally:
         del TERMS["loudness"]
-    with pytest.raises(ValueError, match="no loss term entropy: there are correlation, cov"):
-        AutoencoderLoss({"entropy": 1.0})
+
+
+def test_terms_come_from_anywhere_by_their_path() -> None:
+    here = f"{__name__}.Stretch"
+    loss = AutoencoderLoss({"reconstruction": 1.0, here: 2.0})
+    found = make(ifos=2).examine(torch.randn(2, 2, 512))
+    total, values = loss(found)
+    assert list(values) == ["reconstruction", here]
+    assert total.item() == pytest.approx(values["reconstruction"].item() + 2 * values[here].item())
+    total.backward()
+    assert [p.grad is not None for p in loss.parameters()] == [True]
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("entropy", "no loss term entropy: there are correlation, cov.*package.module.Class"),
+        (f"{__name__}.Nothing", r"no loss term .*Nothing \(.*has no attribute 'Nothing'\)"),
+        ("no_such_package.Term", "No module named 'no_such_package'"),
+        ("torch.nn.MSELoss", "torch.nn.MSELoss is no loss term: derive it from arch.*LossTerm"),
+    ],
+)
+def test_unknown_terms_are_refused(name: str, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        AutoencoderLoss({name: 1.0})
+
+
+def test_a_loss_has_terms() -> None:
     with pytest.raises(ValueError, match="no loss term given"):
         AutoencoderLoss({})

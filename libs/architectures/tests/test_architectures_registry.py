@@ -22,6 +22,7 @@ def test_families_hold_what_they_should() -> None:
         "QTransformResNet",
         "ResNet",
         "S4",
+        "SpectrogramResNet",
         "TwoTower",
         "WaveNet",
     ]
@@ -38,7 +39,7 @@ def test_help_has_a_sentence_for_each() -> None:
 
 
 def test_unknown_names_are_answered_with_those_of_the_family() -> None:
-    listed = "FrequencyResNet, MultiModal, QTransformResNet, ResNet, S4, TwoTower, WaveNet$"
+    listed = "ResNet, S4, SpectrogramResNet, TwoTower, WaveNet$"
     with pytest.raises(ValueError, match=rf"no supervised architecture 'ResNext': .*{listed}"):
         build("ResNext", 2, 1024, 1.5, family="supervised")
     with pytest.raises(ValueError, match=r"no regression architecture 'ResNet'.*are DeepClean$"):

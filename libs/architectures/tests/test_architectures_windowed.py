@@ -3,12 +3,14 @@
 import warnings
 
 import pytest
+import scipy.signal
 import torch
 from architectures import (
     Autoencoder,
     FrequencyResNet,
     MultiModal,
     QTransformResNet,
+    SpectrogramResNet,
     WaveNet,
     WindowedNetwork,
     build,
@@ -29,6 +31,7 @@ SMALL = {
     "QTransformResNet": {"layers": [1, 1], "shape": [16, 32], "groups": 4},
     "ResNet": {"layers": [1, 1], "groups": 4},
     "S4": {"channels": 16, "states": 16, "layers": 2, "dropout": 0.0},
+    "SpectrogramResNet": {"layers": [1, 1], "groups": 4},
     "TwoTower": {"channels": [8, 16], "features": 32, "dilations": [1]},
     "WaveNet": {"channels": 8, "skips": 16, "layers": 5, "blocks": 1},
 }
@@ -192,7 +195,8 @@ def test_sizes_are_what_they_are_said_to_be() -> None:
 
     assert size("ResNet") == resnet_size(2, 3, 7, (3, 4, 6, 3))
     assert size("FrequencyResNet") == resnet_size(4, 3, 7, (3, 4, 6, 3))
-    assert size("QTransformResNet") == resnet_size(2, 9, 49, (3, 4, 6, 3))
+    for name in ("QTransformResNet", "SpectrogramResNet"):
+        assert size(name) == resnet_size(2, 9, 49, (3, 4, 6, 3))
     # 31 more outputs of 512 features in each branch, and the linear layer that fuses them
     branches = resnet_size(2, 3, 7, (3, 4, 6, 3)) + resnet_size(6, 3, 7, (2, 2, 2, 2))
     assert size("MultiModal") == branches + 2 * 31 * 513 + 65
@@ -267,6 +271,45 @@ def test_picture_shows_a_burst_where_it_is() -> None:
     low, high = network.transform.frange
     assert (column + 0.5) / 128 == pytest.approx(0.3, abs=0.02)
     assert low * (high / low) ** ((row + 0.5) / 64) == pytest.approx(120, rel=0.1)
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(512, 1.0), (2048, 1.5)])
+def test_power_of_white_noise_is_one(rate: int, seconds: float) -> None:
+    network = SpectrogramResNet(2, rate, seconds, layers=[1, 1], groups=4)
+    noise = torch.randn(400, 2, network.kernel_size, generator=torch.Generator().manual_seed(3))
+    mean = network.picture(noise).mean(dim=(0, 3))
+    assert mean.mean() == pytest.approx(1, abs=0.01)
+    assert mean.sub(1).abs().max() < 0.1
+
+
+def test_spectrogram_is_that_of_scipy() -> None:
+    network = SpectrogramResNet(
+        2, 1024, 1.0, highpass=40.0, lowpass=300.0, window_length=0.25, step_length=1 / 32
+    ).double()
+    kernel = torch.randn(3, 2, 1024, dtype=torch.float64)
+    frequency, _, density = scipy.signal.spectrogram(
+        kernel.numpy(),
+        1024,
+        "hann",
+        nperseg=256,
+        noverlap=256 - 32,
+        detrend=False,
+        scaling="density",
+    )
+    band = (frequency >= 40) & (frequency <= 300)
+    # the one-sided density of white noise of variance 1 is 2 / sample rate; the window of the
+    # network has been rounded to float32
+    torch.testing.assert_close(
+        network.picture(kernel), torch.from_numpy(density[:, :, band] * 512), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{"window_length": 2.0}, {"step_length": 0.2}, {"step_length": 1e-4}]
+)
+def test_spectrogram_says_what_does_not_fit(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"does not cover a kernel of 1.0 s at 512 Hz"):
+        SpectrogramResNet(2, 512, 1.0, **options)
 
 
 def test_q_transform_says_what_it_can_reach() -> None:

@@ -25,7 +25,10 @@ def configure_logging() -> None:
 
 
 def command_line(
-    program: str, verbs: Mapping[str, Callable[..., Any]], argv: list[str] | None = None
+    program: str,
+    verbs: Mapping[str, Callable[..., Any]],
+    argv: list[str] | None = None,
+    errors: tuple[type[Exception], ...] = (),
 ) -> NoReturn:
     """Run one verb of a stage and end the process.
 
@@ -35,6 +38,8 @@ def command_line(
         program: Name of the stage, for example `datagen`.
         verbs: Function of each verb.
         argv: Arguments; those of the process if None.
+        errors: Further exceptions whose message is all that a user needs, such as those of a
+            server that does not start.
     """
     configure_logging()
     parser = ArgumentParser(prog=program, description=sys.modules[program].__doc__)
@@ -49,14 +54,23 @@ def command_line(
     verb = settings.verb
     options = settings[verb].as_dict() if hasattr(settings[verb], "as_dict") else settings[verb]
     options.pop("config", None)
-    run_or_explain(f"{program} {verb}", lambda: verbs[verb](**options))
+    run_or_explain(f"{program} {verb}", lambda: verbs[verb](**options), errors)
 
 
-def run_or_explain(name: str, work: Callable[[], Any]) -> NoReturn:
-    """Do the work and exit: 0, or 1 with one sentence for what the user can mend."""
+def run_or_explain(
+    name: str, work: Callable[[], Any], errors: tuple[type[Exception], ...] = ()
+) -> NoReturn:
+    """Do the work and exit: 0, or 1 with one sentence for what the user can mend.
+
+    Args:
+        name: Whose sentence it is.
+        work: What to do.
+        errors: Further exceptions that a sentence suffices for.
+    """
+    mendable: tuple[type[Exception], ...] = USER_ERRORS + errors
     try:
         work()
-    except USER_ERRORS as error:
+    except mendable as error:
         if os.environ.get("AFRAME_TRACEBACK"):
             raise
         sys.stderr.write(f"{name}: {error}\n")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
@@ -17,9 +18,12 @@ import yaml
 from architectures import TwoTower
 from conftest import RATE, data_of
 from train import cli
+from train.card import TOLERANCE, card, load
 from train.families import Autoencoder, Family, Supervised
 from train.families.base import BAD_BATCH
+from train.preemption import Preempted, SaveOnSigterm
 from train.publish import script
+from train.resources import Resources
 
 TRAINER = {"max_epochs": 3, "accelerator": "cpu", "enable_progress_bar": False}
 SMALL = {"batch_size": 16, "batches_per_epoch": 4, "validation_livetime": 200}
@@ -124,29 +128,19 @@ def test_another_seed_is_another_training(inputs: dict[str, Path]) -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
-LEARNING: dict[str, tuple[dict, dict, float]] = {
-    "TwoTower": ({}, {"batch_size": 64, "batches_per_epoch": 25}, 0.5),
-    "Autoencoder": ({"terms": {"correlation": 1.0}}, {"batch_size": 32}, 0.02),
-}
-
-
-@pytest.mark.parametrize("architecture", LEARNING)
-def test_it_learns(inputs: dict[str, Path], tmp_path: Path, architecture: str) -> None:
-    """The command line trains to a useful network and publishes it."""
-    model, data, bound = LEARNING[architecture]
-    family = "Autoencoder" if architecture == "Autoencoder" else "Supervised"
-    data = {"snr": LOUD, "validation_livetime": 500, "batches_per_epoch": 15, **data}
-    config = config_of(family, data=data, architecture=architecture, **model)
-    assert train(config, inputs, tmp_path) == 0
+def test_the_default_network_learns(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """The command line trains to a useful network and publishes it; others: their families'."""
+    data = {"snr": LOUD, "validation_livetime": 500, "batch_size": 64, "batches_per_epoch": 25}
+    assert train(config_of(data=data, architecture="TwoTower"), inputs, tmp_path) == 0
     run = tmp_path / "run"
     description = yaml.safe_load((run / "model.yaml").read_text())
-    assert description["architecture"] == architecture
-    assert description["family"] == family
-    assert description["streaming"] == (architecture == "TwoTower")
+    assert description["architecture"] == "TwoTower"
+    assert description["family"] == "Supervised"
+    assert description["streaming"]
     assert len((run / "metrics.csv").read_text().splitlines()) == 4
     # chance is a hundredth: one false alarm in some seventy blocks
     measures = description["measures"]
-    assert measures["valid_recall_lowest"] > bound
+    assert measures["valid_recall_lowest"] > 0.5
     assert measures["valid_auroc"] > 0.5
     module = torch.jit.load(str(run / "model.pt"))
     assert module(torch.zeros(5, 2, 768)).shape == (5,)
@@ -156,7 +150,7 @@ def test_network_that_takes_the_filters_is_trained_and_published(
     inputs: dict[str, Path], tmp_path: Path
 ) -> None:
     data = {"batch_size": 4, "batches_per_epoch": 2, "validation_livetime": 30}
-    layers = {"layers": [1, 1, 1, 1]}
+    layers = {"layers": [1, 1], "frequency_layers": [1, 1]}
     config = config_of(
         trainer={"max_epochs": 1}, data=data, architecture="MultiModal", options=layers
     )
@@ -183,6 +177,45 @@ def test_killed_training_goes_on_as_if_nothing_had_been(
     assert [epoch for epoch, *_ in curve(run)] == ["0", "1", "2"]
     assert len({loss for _, loss, _ in curve(run)}) == 3
     assert curve(run) == curve(unbroken)
+
+
+def test_a_training_says_what_it_took_and_is_kept(unbroken: Path, tmp_path: Path) -> None:
+    took = yaml.safe_load((unbroken / "resources.yaml").read_text())
+    assert took["device"].startswith("cpu (")
+    assert took["num_processes"] == 1
+    assert 0 < took["duration_s"] < 600
+    # what no two runs have in common is not in the description
+    assert "duration_s" not in (unbroken / "model.yaml").read_text()
+    card(unbroken, tmp_path / "kept")
+    assert f"| device | {took['device']} |" in (tmp_path / "kept/README.md").read_text()
+    kernels = torch.randn(4, 2, 768)
+    with torch.no_grad():
+        expected = torch.jit.load(str(unbroken / "model.pt"))(kernels)
+        torch.testing.assert_close(
+            load(tmp_path / "kept")(kernels), expected, rtol=0, atol=TOLERANCE
+        )
+
+
+def test_time_of_a_training_goes_on_with_it(tmp_path: Path) -> None:
+    first, second = Resources(tmp_path / "a"), Resources(tmp_path / "b")
+    first.on_train_start(None, None)
+    first.begun -= 100
+    first.busy = [0.5, 1.0]
+    second.load_state_dict(first.state_dict())
+    second.on_train_start(None, None)
+    second.begun -= 10
+    second.on_fit_end(
+        SimpleNamespace(
+            is_global_zero=True,
+            world_size=2,
+            strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        ),
+        None,
+    )
+    took = yaml.safe_load((tmp_path / "b").read_text())
+    assert took["duration_s"] == pytest.approx(110, abs=5)
+    assert took["busy_share"] == 0.75
+    assert took["num_processes"] == 2
 
 
 @pytest.mark.parametrize("step", [3, 5])
@@ -213,6 +246,42 @@ def test_asked_to_end_it_saves_first(
     assert curve(run) == curve(unbroken)
 
 
+def test_all_processes_save_when_one_is_asked(tmp_path: Path) -> None:
+    """The one that was not asked hears of it from the others."""
+    keeper = SaveOnSigterm(tmp_path / "last.ckpt")
+    saved = []
+    trainer = SimpleNamespace(
+        num_training_batches=5,
+        save_checkpoint=saved.append,
+        strategy=SimpleNamespace(reduce_boolean_decision=lambda asked, all: True),
+    )
+    with pytest.raises(Preempted):
+        keeper.on_train_batch_end(trainer, None, None, None, 2)
+    assert saved == [tmp_path / "last.ckpt"]
+    # after the last batch the validation comes first
+    keeper.on_train_batch_end(trainer, None, None, None, 4)
+    assert len(saved) == 1
+
+
+def test_all_processes_measure_with_the_statistics_of_the_first(
+    inputs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Supervised(inputs["experiment"]).eval()
+    module.trainer = SimpleNamespace(world_size=2, global_rank=1)
+
+    def broadcast(buffer: torch.Tensor, source: int) -> None:
+        assert source == 0
+        buffer.fill_(7)
+
+    monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
+    validation = SimpleNamespace(measure=lambda network, share: (network, share))
+    network, share = module.measure(validation)
+    assert share == (1, 2)
+    buffers = list(network.buffers())
+    assert len(buffers) > 10
+    assert all((buffer == 7).all() for buffer in buffers)
+
+
 def test_a_batch_whose_loss_is_not_finite_is_kept(
     inputs: dict[str, Path],
     tmp_path: Path,
@@ -237,6 +306,21 @@ def test_a_batch_whose_loss_is_not_finite_is_kept(
     assert kept["step"] == 2
     assert torch.nonzero(kept["kernels"].isnan()).tolist() == [[3, 1, 100]]
     assert kept["labels"].shape == (16,)
+
+
+def test_a_rate_that_the_livetime_does_not_support_is_refused_before_training(
+    inputs: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    def make(*_: object) -> None:
+        raise AssertionError("a batch was made")
+
+    monkeypatch.setattr(cli.Data, "make_batch", make)
+    assert train(config_of(), inputs, tmp_path, "--monitor=valid_recall_hour") == 1
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith("train: valid_recall_hour cannot be monitored: the validation")
 
 
 @pytest.mark.parametrize("where", ["device", "host", "python"])
@@ -277,7 +361,7 @@ def test_two_processes_find_what_one_finds(inputs: dict[str, Path], tmp_path: Pa
     """The same training, and exactly the same figures of the same network."""
     trainer = {"max_epochs": 1, "strategy": "ddp", "devices": 2}
     data = {"batches_per_epoch": 2, "validation_livetime": 30}
-    layers = {"layers": [1, 1, 1, 1]}
+    layers = {"layers": [1, 1]}
     config = config_of(trainer=trainer, data=data, architecture="ResNet", options=layers)
     alone = config | {"trainer": config["trainer"] | {"devices": 1, "strategy": "auto"}}
     folders = tmp_path / "two", tmp_path / "one"

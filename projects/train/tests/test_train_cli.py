@@ -161,10 +161,11 @@ def test_help_lists_families_and_architectures(
     text = " ".join(capsys.readouterr().out.split())
     assert "Supervised: " in text
     supervised = text.split("Supervised: ")[1].split("Autoencoder: ")[0]
-    for name in ("MultiModal", "ResNet", "TwoTower"):
+    for name in ("MultiModal", "ResNet", "SpectrogramResNet", "TwoTower"):
         assert name in supervised
     assert "Autoencoder: Autoencoder." in text
     assert "Regression: DeepClean." in text
+    assert "a LightningDataModule of your own: data.class_path" in text
 
 
 def test_the_reference_has_comments(

@@ -21,7 +21,7 @@ from train.batch import Kind
 from train.data import Data
 from train.glitches import Glitches, loudest_samples, read_triggers
 from train.rotation import NUM_SLOTS, RotatingBackground, cut_pieces
-from train.signals import SnrDistribution
+from train.signals import SnrDistribution, delayed
 from waveforms import antenna_response, project, signal_model
 from waveforms.projection import sidereal_angle
 
@@ -337,6 +337,21 @@ def test_signals_are_projected_exactly(inputs: dict[str, Path]) -> None:
     off = (whitened_snr / snr - 1).abs()
     assert off.mean() < 1e-3
     assert off.max() < 2e-3
+
+
+@pytest.mark.parametrize("size", [2160, 2187])
+def test_delays_are_exact_where_phases_are_large(size: int) -> None:
+    """Of hundreds of turns, where single precision has lost the last digits."""
+    delay = torch.tensor([[-0.021, 0.0], [0.0137, 0.5]])
+    exact = np.exp(-2j * np.pi * delay.double()[..., None] * np.fft.rfftfreq(size, 1 / RATE))
+    found = delayed(delay, size, RATE)
+    assert found.dtype == torch.complex64
+    assert (found - exact).abs().max() < 3e-7
+    series = torch.randn(size)
+    late = torch.fft.irfft(
+        torch.fft.rfft(series) * delayed(torch.tensor(3 / RATE), size, RATE), size
+    )
+    torch.testing.assert_close(late, series.roll(3), rtol=0, atol=1e-5)
 
 
 def test_sampling_says_which_times_go_together(inputs: dict[str, Path]) -> None:

@@ -23,6 +23,7 @@ from train.figures_of_merit import (
     recall,
     sensitive_volume,
 )
+from train.monitored import require_measures
 from train.validation import Share, ValidationSet
 
 
@@ -172,7 +173,7 @@ def test_regression_refuses_the_data_of_the_search(inputs: dict[str, Path]) -> N
     module = Regression(inputs["experiment"], num_channels=2)
     module.trainer = SimpleNamespace(datamodule=data_of(inputs))
     with pytest.raises(ValueError, match="Regression learns from batches of inputs and target"):
-        module.on_fit_start()
+        module.prepare_data()
 
 
 class Loudness(WindowedNetwork):
@@ -185,11 +186,13 @@ class Loudness(WindowedNetwork):
         return (kernel.square() * weight).mean((1, 2)) + 1e-23 * taps.abs().amax((1, 2))
 
 
-@pytest.mark.parametrize("kind", ["streaming", "windowed"])
-def test_the_loudest_background_is_kept_as_it_was_scored(
-    inputs: dict[str, Path], kind: str
-) -> None:
-    """Kernels of slid data that give the scores again, filters with them."""
+def network_of(kind: str) -> WindowedNetwork:
+    torch.manual_seed(1)
+    return (TwoTower if kind == "streaming" else Loudness)(2, 512, 1.5).eval()
+
+
+def two_stretches(inputs: dict[str, Path], livetime: float) -> ValidationSet:
+    """Training and validation strain together, with a window left out of the first."""
     experiment = load_experiment(inputs["experiment"])
     loaded = [
         item
@@ -197,9 +200,58 @@ def test_the_loudest_background_is_kept_as_it_was_scored(
         for item in load_stretches(inputs["strain"], experiment, role, 0, torch.device("cpu"))
     ]
     found = InjectionSet.read(inputs["validation"])
-    validation = ValidationSet(loaded, found, experiment, [(1099.0, 1101.0)], 1500.0)
-    torch.manual_seed(1)
-    network = (TwoTower if kind == "streaming" else Loudness)(2, 512, 1.5).eval()
+    return ValidationSet(loaded, found, experiment, [(1099.0, 1101.0)], livetime)
+
+
+@pytest.mark.parametrize("kind", ["streaming", "windowed"])
+def test_the_livetime_is_known_beforehand(inputs: dict[str, Path], kind: str) -> None:
+    network = network_of(kind)
+    validation = two_stretches(inputs, 1500.0)
+    livetime = validation.livetime(network)
+    assert livetime >= 1500
+    assert livetime == validation.measure(network).measures["valid_livetime_s"]
+    # one slide less does not do, and more is to be had
+    assert validation.livetime(network, 900.0) < 1500
+    assert validation.livetime(network, 4000.0) >= 4000
+
+
+@pytest.mark.parametrize(
+    ("monitor", "livetime", "sentence"),
+    [
+        ("valid_recall_hour", 3600.0, None),
+        ("valid_delay_s", 300.0, None),
+        ("train_loss", 300.0, None),
+        ("valid_recall_hour", 300.0, r"or raise data.validation_livetime to 3600 or more$"),
+        (
+            "valid_recall_day",
+            300.0,
+            r"livetime of \d+ s, gives valid_auroc, valid_recall, valid_recall_lowest, .*; slides "
+            r"of the validation strain reach \d+ s, valid_recall_day needs 86400$",
+        ),
+        ("valid_aurok", 300.0, r"valid_aurok cannot be .*choose one of these$"),
+    ],
+)
+def test_what_is_monitored_must_be_there(
+    inputs: dict[str, Path], monitor: str, livetime: float, sentence: str | None
+) -> None:
+    validation = two_stretches(inputs, livetime)
+    network = network_of("streaming")
+    trainer = SimpleNamespace(
+        callbacks=[L.Callback(), L.pytorch.callbacks.EarlyStopping(monitor=monitor)]
+    )
+    if sentence is None:
+        require_measures(trainer, validation, network)
+        return
+    with pytest.raises(ValueError, match=sentence):
+        require_measures(trainer, validation, network)
+
+
+@pytest.mark.parametrize("kind", ["streaming", "windowed"])
+def test_the_loudest_background_is_kept_as_it_was_scored(
+    inputs: dict[str, Path], kind: str
+) -> None:
+    """Kernels of slid data that give the scores again, filters with them."""
+    validation, network = two_stretches(inputs, 1500.0), network_of(kind)
     outcome = validation.measure(network)
     given = outcome.loudest if network.needs_taps else outcome.loudest[:1]
     with torch.no_grad():

@@ -8,34 +8,43 @@ import contextlib
 import csv
 import http.client
 import json
+import multiprocessing
 import os
+import pickle
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import yaml
+from pyarrow import fs
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
 from train.tune.cli import make_parser, resolve, split
 from train.tune.picture import draw, place
 from train.tune.report import explain, tabulate
 from train.tune.settings import Settings
 from train.tune.space import apply_values, locate, make_domains, read_space
-from train.tune.study import make_scheduler, run_study
+from train.tune.storage import open_storage, read
+from train.tune.study import Memory, make_scheduler, run_study
 from train.tune.trial import Plan, Trial, make_trainable
 from wandb.proto.wandb_internal_pb2 import RunRecord
 
 REPOSITORY = Path(__file__).parents[3]
 
 TRAINING = """
-import argparse, csv, json, os, sys, time
+import argparse, csv, json, os, signal, sys, time
 from pathlib import Path
 import yaml
 
@@ -48,6 +57,9 @@ quality, epochs = config["model"]["init_args"]["quality"], config["trainer"]["ma
 run, first, rows = given.run_dir, 0, []
 if quality > 1:
     sys.exit("train: the loss is nan")
+folder = Path(os.environ["DIARY"]).parent
+if folder.joinpath("busy").exists():
+    sys.exit("train: the device is busy")
 if (run / "last.ckpt").exists():
     first = int((run / "last.ckpt").read_text()) + 1
     with (run / "metrics.csv").open() as file:
@@ -63,9 +75,27 @@ def note(what, epoch):
     with open(os.environ["DIARY"], "a") as file:
         file.write(json.dumps(line) + "\\n")
 
+def asked(*_):
+    note("asked", -1)
+    sys.exit(143)
+
+def begun():  # trials in the order in which they began
+    lines = map(json.loads, open(os.environ["DIARY"]).read().splitlines())
+    return list(dict.fromkeys(line["trial"] for line in lines if line["what"] == "begin"))
+
+def wait_for(condition):
+    end = time.monotonic() + 100
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+
+signal.signal(signal.SIGTERM, asked)
 note("begin", first)
 for epoch in range(first, epochs):
     time.sleep(config["data"]["epoch_duration"])
+    if epoch == 0:
+        wait_for(lambda: len(begun()) >= config["data"]["company"])
+    if epoch == 2 or run.name not in begun()[:2]:
+        wait_for(lambda: not folder.joinpath("hold").exists())
     rows.append({"epoch": epoch, "valid_auroc": quality * (epoch + 1) / epochs})
     write("metrics.csv", "epoch,valid_auroc\\n" + "".join(
         f"{row['epoch']},{row['valid_auroc']}\\n" for row in rows))
@@ -81,38 +111,47 @@ DRIVER = """
 import json, sys
 from train.tune.cluster import prepare
 prepare()
-from runtime.cli import configure_logging
-from train.tune.settings import Settings
+from runtime.cli import configure_logging, run_or_explain
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
+from train.tune.cli import make_parser
 from train.tune.study import run_study
 from train.tune.trial import Plan
 configure_logging()
-given = json.loads(sys.argv[1])
-space = given.pop("space")
-plan = Plan(**given.pop("plan"))
-print(run_study(Settings(**given, space=space), space, plan, seed=3))
+parser = make_parser()
+settings = parser.instantiate_classes(parser.parse_args([f"--tune={sys.argv[1]}"])).tune
+plan = Plan(**json.loads(sys.argv[2]))
+run_or_explain("driver", lambda: print(run_study(settings, settings.space, plan, seed=5)))
 """
 
 
-def config_of(epochs: int, duration: float) -> dict[str, Any]:
+def config_of(epochs: int, duration: float, company: int = 1) -> dict[str, Any]:
+    """A training of the stand-in.
+
+    Args:
+        epochs: How many.
+        duration: Length of each [s].
+        company: How many trials must have begun for the first epoch to end.
+    """
     return {
         "experiment": "experiment.yaml",
         "trainer": {"max_epochs": epochs},
         "model": {"class_path": "train.X", "init_args": {"quality": 0.5, "options": None}},
-        "data": {"epoch_duration": duration},
+        "data": {"epoch_duration": duration, "company": company},
     }
 
 
 class Study:
     """A study of the stand-in, driven by a process of its own."""
 
-    def __init__(self, folder: Path, storage: str, epochs: int, duration: float, **more: Any):
+    def __init__(self, folder: Path, storage: str, config: dict[str, Any], **more: Any):
         self.folder = folder
         self.diary = folder / "diary"
         (folder / "training.py").write_text(TRAINING)
         (folder / "driver.py").write_text(DRIVER)
-        plan = {
+        self.plan = {
             "study": "mine",
-            "config": config_of(epochs, duration),
+            "config": config,
             "directory": str(folder),
             "temp_dir": str(folder / "work"),
             "metric": "valid_auroc",
@@ -122,13 +161,13 @@ class Study:
         self.given = {
             "name": "mine",
             "storage_dir": storage,
-            "plan": plan,
             "space": {"model.quality": {"uniform": [0.1, 1.0]}},
             "num_workers": 2,
             "gpus_per_worker": 0,
             "cpus_per_gpu": 1,
             **more,
         }
+        (folder / "tune.yaml").write_text(yaml.safe_dump(self.given))
 
     @property
     def marker(self) -> str:
@@ -136,18 +175,20 @@ class Study:
         return f"STUDY_OF_A_TEST={self.folder}"
 
     def start(self, **variables: str) -> "subprocess.Popen[str]":
+        names = (self.folder / "driver.py", self.folder / "tune.yaml")
         return subprocess.Popen(
-            [sys.executable, str(self.folder / "driver.py"), json.dumps(self.given)],
+            [sys.executable, *map(str, names), json.dumps(self.plan)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             env={**os.environ, **dict([self.marker.split("=")]), **variables},
+            start_new_session=True,
         )
 
-    def finish(self, **variables: str) -> str:
+    def finish(self, code: int = 0, **variables: str) -> str:
         process = self.start(**variables)
         output, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, output
+        assert process.returncode == code, output
         return output
 
     def notes(self, what: str) -> list[dict[str, Any]]:
@@ -181,8 +222,17 @@ def processes(marker: str) -> list[int]:
     return found
 
 
-def end(marker: str) -> None:
-    """Kill what Ray leaves running for minutes after its driver was killed."""
+def end(leader: int, marker: str) -> None:
+    """Kill what Ray leaves running for minutes after its driver was killed.
+
+    Some of it has written its title over its environment, some has left its process group.
+
+    Args:
+        leader: Leader of the process group.
+        marker: What all have in their environment.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
     for pid in processes(marker):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -398,30 +448,127 @@ def test_the_sentence_of_a_failed_trial() -> None:
 # The study
 
 
+def test_asha_goes_on_with_what_it_knew() -> None:
+    def scheduler() -> ASHAScheduler:
+        return ASHAScheduler(metric="m", mode="max", max_t=4, grace_period=1, reduction_factor=2)
+
+    def judge(judging: ASHAScheduler, name: str, measure: float) -> str:
+        trial = SimpleNamespace(trial_id=name)
+        judging.on_trial_add(None, trial)
+        return judging.on_trial_result(None, trial, {"training_iteration": 1, "m": measure})
+
+    one, other, fresh = scheduler(), scheduler(), scheduler()
+    assert judge(one, "a", 0.5) == ASHAScheduler.CONTINUE
+    Memory(other).set_state(pickle.loads(pickle.dumps(Memory(one).get_state())))
+    assert judge(other, "b", 0.4) == ASHAScheduler.STOP
+    assert judge(fresh, "b", 0.4) == ASHAScheduler.CONTINUE
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A study whose driver was killed in the second epoch, and that then ran to its end."""
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables of an S3 server on loopback with one bucket, `studies`."""
+    program = shutil.which("moto_server", path=f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}")
+    if program is None:
+        pytest.skip("needs moto_server, an S3 server: pip install 'moto[server]'")
+    port = free_port()
+    command = [program, "-H", "127.0.0.1", "-p", str(port)]
+    with (
+        (tmp_path_factory.mktemp("s3") / "s3.log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as server,
+    ):
+
+        def answers() -> bool:
+            with contextlib.suppress(OSError):
+                connection = http.client.HTTPConnection("127.0.0.1", port)
+                connection.request("PUT", "/studies", headers={"Host": f"127.0.0.1:{port}"})
+                return connection.getresponse().status == 200
+            return False
+
+        try:
+            wait_for(answers)
+            yield {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+                "AWS_ACCESS_KEY_ID": "testing",
+                "AWS_SECRET_ACCESS_KEY": "testing",
+                "AWS_DEFAULT_REGION": "us-east-1",
+            }
+        finally:
+            server.terminate()
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, bucket: dict[str, str]) -> SimpleNamespace:
+    """A study in a bucket whose driver was killed in the third epoch, and that then ended.
+
+    Until it is killed, the third trial does not end an epoch.
+
+    Of its three trials the last one is the poorest, so that it is stopped in any case.
+    """
     folder = tmp_path_factory.mktemp("killed")
-    study = Study(folder, str(folder / "store"), epochs=4, duration=3.0, num_samples=3)
-    process = study.start()
-    snapshot = folder / "store/mine"
-    wait_for(
-        lambda: len(study.notes("epoch")) >= 2 and list(snapshot.glob("*/checkpoint_*/last.ckpt"))
-    )
-    time.sleep(0.5)
-    process.kill()
-    process.communicate()
-    pids = [line["pid"] for line in study.notes("begin")]
-    wait_for(lambda: not any(map(alive, pids)), 20)
-    end(study.marker)
+    address = "s3://studies/first"
+    config = config_of(epochs=4, duration=0.5, company=2)
+    study = Study(folder, address, config, num_samples=3, copy_dir=str(folder / "copy"))
+    files, root = open_storage_with(bucket, address)
+    (folder / "hold").touch()
+    sought = b"checkpoint_0".hex().encode()
+    process = study.start(**bucket, TUNE_GLOBAL_CHECKPOINT_S="1")
+
+    def is_kept() -> bool:
+        """Whether the study knows of a checkpoint, whose name it keeps in a pickle, in hex."""
+        with contextlib.suppress(OSError):  # it changes while it is read
+            names = listing(files, f"{root}/mine")
+            states = [name for name in names if "experiment_state" in name]
+            return any(sought in read(files, name) for name in states)
+        return False
+
+    try:
+        wait_for(is_kept)
+        process.kill()
+        begun, _ = process.communicate()
+        pids = [line["pid"] for line in study.notes("begin")]
+        wait_for(lambda: not any(map(alive, pids)))
+    finally:
+        end(process.pid, study.marker)
+        process.wait()
+    (folder / "hold").unlink()
     before = study.notes("end")
     first = [line["trial"] for line in study.notes("begin")]
-    output = study.finish()
-    with (snapshot / "trials.csv").open() as file:
-        table = list(csv.DictReader(file))
+    output = study.finish(**bucket)
+    table = list(csv.DictReader(read(files, f"{root}/mine/trials.csv").decode().splitlines()))
     return SimpleNamespace(
-        study=study, before=before, first=first, output=output, folder=snapshot, table=table
+        study=study,
+        begun=begun,
+        before=before,
+        first=first,
+        output=output,
+        files=files,
+        folder=f"{root}/mine",
+        table=table,
+        variables=bucket,
     )
+
+
+def open_storage_with(variables: dict[str, str], address: str) -> tuple[fs.FileSystem, str]:
+    """Open an address with variables of the environment that this process has not."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        files, root = open_storage(address)
+        # the keys are read with the first request
+        files.create_dir(root)
+    return files, root
+
+
+def listing(files: fs.FileSystem, folder: str) -> list[str]:
+    """Paths of all files below a folder."""
+    selector = fs.FileSelector(folder, recursive=True, allow_not_found=True)
+    return [info.path for info in files.get_file_info(selector)]
 
 
 def test_trials_run_side_by_side(killed: SimpleNamespace) -> None:
@@ -433,7 +580,7 @@ def test_trials_run_side_by_side(killed: SimpleNamespace) -> None:
     ends = {t: max(n["time"] for n in notes if n["trial"] == t) for t in begins}
     assert begins[one] < ends[other]
     assert begins[other] < ends[one]
-    assert any("(2 running" in line for line in killed.output.splitlines())
+    assert any("(2 running" in line for line in killed.begun.splitlines())
     assert {line["group"] for line in killed.study.notes("begin")} == {"mine"}
 
 
@@ -463,28 +610,65 @@ def test_poor_trials_are_stopped_early(killed: SimpleNamespace) -> None:
         quality = float(row["model.quality"])
         expected = quality * int(row["epochs"]) / 4
         assert float(row["valid_auroc"]) == pytest.approx(expected)
+    # compared with what was known before the driver was killed
+    begun = list(dict.fromkeys(line["trial"] for line in killed.study.notes("begin")))
+    (third,) = [row for row in killed.table if row["trial"] == begun[2]]
+    assert int(third["epochs"]) == 1
+
+
+def test_a_trial_that_is_stopped_may_end_in_its_own_way(killed: SimpleNamespace) -> None:
+    """SIGTERM reaches the training, which saves itself, before anything is killed."""
+    asked = {line["trial"] for line in killed.study.notes("asked")}
+    assert asked >= {row["trial"] for row in killed.table if row["state"] == "stopped"}
 
 
 def test_the_best_is_copied(killed: SimpleNamespace) -> None:
     complete = [row for row in killed.table if row["state"] == "complete"]
     best = max(complete, key=lambda row: float(row["valid_auroc"]))
-    folder = killed.folder / "best"
-    assert float((folder / "model.pt").read_text()) == float(best["model.quality"])
-    training = yaml.safe_load((folder / "train.yaml").read_text())
+    found = {
+        name.removeprefix(f"{killed.folder}/"): read(killed.files, name)
+        for name in listing(killed.files, f"{killed.folder}/best")
+    }
+    assert float(found["best/model.pt"]) == float(best["model.quality"])
+    training = yaml.safe_load(found["best/train.yaml"])
     assert training["model"]["init_args"]["quality"] == float(best["model.quality"])
     assert "experiment" not in training
-    assert {"best.ckpt", "model.yaml", "config.yaml"} <= {p.name for p in folder.iterdir()}
-    page = (killed.folder / "trials.html").read_text()
+    assert {f"best/{name}" for name in ("best.ckpt", "model.yaml", "config.yaml")} <= set(found)
+    page = read(killed.files, f"{killed.folder}/trials.html").decode()
     assert all(row["trial"] in page for row in killed.table)
 
 
-def test_a_study_is_not_mixed_with_another(killed: SimpleNamespace) -> None:
-    given = {k: v for k, v in killed.study.given.items() if k != "plan"}
-    plan = {**killed.study.given["plan"], "config": config_of(5, 3.0)}
+def test_the_result_of_a_study_in_a_bucket_is_copied(
+    killed: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is copied again where the copy is gone; nothing else is on this machine."""
+    for name, value in killed.variables.items():
+        monkeypatch.setenv(name, value)
+    copy = Path(killed.study.given["copy_dir"])
+    names = ("trials.csv", "trials.html", "best/model.pt", "best/train.yaml")
+    first = {name: (copy / name).read_bytes() for name in names}
+    assert first == {name: read(killed.files, f"{killed.folder}/{name}") for name in names}
+    shutil.rmtree(copy)
+    settings = Settings(**killed.study.given | {"copy_dir": copy})
+    done = run_study(settings, settings.space, Plan(**killed.study.plan), 5)
+    assert done == "s3://studies/first/mine"
+    assert first == {name: (copy / name).read_bytes() for name in names}
+    left = {path.name for path in killed.study.folder.iterdir()}
+    assert left == {"copy", "diary", "driver.py", "training.py", "tune.yaml", "work"}
+
+
+def test_a_study_is_not_mixed_with_another(
+    killed: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in killed.variables.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings(**killed.study.given)
+    other = Plan(**{**killed.study.plan, "config": config_of(5, 0.5, 2)})
     with pytest.raises(ValueError, match=r"config.trainer.max_epochs was 4, is 5.*another"):
-        run_study(Settings(**given), given["space"], Plan(**plan), 3)
-    done = run_study(Settings(**given), given["space"], Plan(**killed.study.given["plan"]), 3)
-    assert done == str(killed.folder)
+        run_study(settings, settings.space, other, 5)
+    settings = Settings(**killed.study.given, searcher=BasicVariantGenerator())
+    with pytest.raises(ValueError, match=r"searcher was None, is 'BasicVariantGenerator'"):
+        run_study(settings, settings.space, Plan(**killed.study.plan), 5)
 
 
 def make_trial(folder: Path, quality: float, epochs: int = 2, **more: Any) -> Trial:
@@ -530,151 +714,159 @@ def test_a_training_that_ends_early_by_its_own_rule(tmp_path: Path) -> None:
 
 def test_a_trial_dies_with_its_worker(tmp_path: Path) -> None:
     """Even if the worker has no time to end it."""
-    (tmp_path / "sleep.py").write_text(
-        "import os, time; print(os.getpid(), flush=True)\ntime.sleep(60)"
-    )
-    leash = REPOSITORY / "projects/train/train/tune/leash.py"
-    code = (
-        "import os, subprocess, sys, time\n"
-        f"subprocess.Popen([sys.executable, {str(leash)!r}, str(os.getpid()), sys.executable, "
-        f"{str(tmp_path / 'sleep.py')!r}], start_new_session=True)\ntime.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as worker:
-        pid = int(worker.stdout.readline())
-        assert alive(pid)
-        worker.send_signal(signal.SIGKILL)
+
+    def work() -> None:
+        make_trial(tmp_path, quality=0.5, config=config_of(2, 60.0)).step()
+
+    worker = multiprocessing.get_context("fork").Process(target=work)
+    worker.start()
+    diary = tmp_path / "diary"
+    wait_for(diary.exists)
+    wait_for(diary.read_text)
+    pid = json.loads(diary.read_text())["pid"]
+    assert alive(pid)
+    worker.kill()
+    worker.join()
     wait_for(lambda: not alive(pid), 10)
 
 
 # Elsewhere
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@pytest.fixture
-def bucket(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Variables of an S3 server on loopback with one bucket, `studies`."""
-    program = shutil.which("moto_server", path=f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}")
-    if program is None:
-        pytest.skip("needs moto_server, an S3 server: pip install 'moto[server]'")
-    port = free_port()
-    command = [program, "-H", "127.0.0.1", "-p", str(port)]
-    with (
-        (tmp_path / "s3.log").open("w") as log,
-        subprocess.Popen(command, stdout=log, stderr=log) as server,
-    ):
-
-        def answers() -> bool:
-            with contextlib.suppress(OSError):
-                connection = http.client.HTTPConnection("127.0.0.1", port)
-                connection.request("PUT", "/studies", headers={"Host": f"127.0.0.1:{port}"})
-                return connection.getresponse().status == 200
-            return False
-
-        try:
-            wait_for(answers)
-            yield {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-                "AWS_ACCESS_KEY_ID": "testing",
-                "AWS_SECRET_ACCESS_KEY": "testing",
-                "AWS_DEFAULT_REGION": "us-east-1",
-            }
-        finally:
-            server.terminate()
-
-
-def test_a_study_in_a_bucket(tmp_path: Path, bucket: dict[str, str]) -> None:
-    import fsspec
-
-    store = fsspec.filesystem(
-        "s3",
-        key="testing",
-        secret="testing",
-        use_listings_cache=False,
-        client_kwargs={"endpoint_url": bucket["AWS_ENDPOINT_URL"]},
-    )
-    study = Study(tmp_path, "s3://studies/first", epochs=2, duration=2.0, num_samples=2)
-    process = study.start(**bucket)
-    wait_for(lambda: store.glob("studies/first/mine/*/checkpoint_*/last.ckpt"))
-    process.kill()
-    process.communicate()
-    end(study.marker)
-    output = study.finish(**bucket)
-    assert "going on with study mine" in output
-    with store.open("studies/first/mine/trials.csv", "r") as file:
-        table = list(csv.DictReader(file))
-    assert len(table) == 2
-    with store.open("studies/first/mine/best/model.pt", "r") as file:
-        assert float(file.read()) == float(table[0]["model.quality"])
-    assert store.exists("studies/first/mine/best/best.ckpt")
-    assert not (tmp_path / "first").exists()
-
-
-def test_a_study_on_a_running_cluster(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def head() -> Iterator[dict[str, str]]:
+    """Variables for a driver on a running cluster, `ENDPOINT` its address."""
     pytest.importorskip("grpc", reason="needs Ray's client: pip install 'ray[client]'")
+    # Paths of sockets are limited to some hundred characters.
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    marker = f"CLUSTER_OF_A_TEST={folder}"
     variables = {
         **os.environ,
+        **token,
+        **dict([marker.split("=")]),
+        "WANDB_MODE": "offline",
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on loopback alone
     }
     port, client = free_port(), free_port()
-    program = f"{sys.prefix}/bin/ray"
-    head = subprocess.Popen(
-        [
-            program, "start", "--head", "--block", f"--port={port}",
-            f"--ray-client-server-port={client}", "--num-cpus=2", "--num-gpus=0",
-            "--include-dashboard=false", "--object-store-memory=100000000",
-        ],
-        env=variables,
-        stdout=(tmp_path / "ray.log").open("w"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )  # fmt: skip
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                f"{sys.prefix}/bin/ray", "start", "--head", "--block", f"--port={port}",
+                f"--ray-client-server-port={client}", "--num-cpus=2", "--num-gpus=0",
+                "--include-dashboard=false", "--object-store-memory=100000000",
+                f"--temp-dir={folder}",
+            ],
+            env=variables,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
     try:
 
         def answers() -> bool:
-            assert head.poll() is None, (tmp_path / "ray.log").read_text()
+            assert process.poll() is None, (folder / "log").read_text()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", client)):
                 return True
             return False
 
         wait_for(answers)
-        endpoint = f"ray://127.0.0.1:{client}"
-        study = Study(
-            tmp_path,
-            str(tmp_path / "store"),
-            epochs=2,
-            duration=1.0,
-            num_samples=2,
-            endpoint=endpoint,
-        )
-        study.finish(**{k: v for k, v in variables.items() if k.startswith("RAY_")})
-        begins = study.notes("begin")
-        ends = study.notes("epoch")
-        assert len(begins) == 2
-        assert max(b["time"] for b in begins) < min(e["time"] for e in ends if e["epoch"])
-        assert head.poll() is None
+        yield token | {"ENDPOINT": f"ray://127.0.0.1:{client}"}
+        assert process.poll() is None
     finally:
-        os.killpg(head.pid, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            head.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(head.pid, signal.SIGKILL)
-        head.wait()
+        end(process.pid, marker)
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_study_on_a_running_cluster(tmp_path: Path, head: dict[str, str]) -> None:
+    """Trials that failed, as all do at first, are tried again by the same command."""
+    store = str(tmp_path / "store")
+    study = Study(
+        tmp_path,
+        store,
+        config_of(epochs=2, duration=0.5, company=2),
+        num_samples=2,
+        max_failures=0,
+        endpoint=head["ENDPOINT"],
+    )
+    (tmp_path / "busy").touch()
+    output = study.finish(1, **head)
+    assert "no trial of 2 trained to its end; the first that failed: trial" in output
+    assert "the device is busy" in output.splitlines()[-1]
+    assert not (tmp_path / "store/mine/trials.csv").exists()
+    (tmp_path / "busy").unlink()
+    study.finish(**head)
+    begins = study.notes("begin")
+    ends = study.notes("epoch")
+    assert len(begins) == 2
+    assert max(b["time"] for b in begins) < min(e["time"] for e in ends if e["epoch"])
     with (tmp_path / "store/mine/trials.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 2
+
+
+def test_another_scheduler_and_searcher(tmp_path: Path, head: dict[str, str]) -> None:
+    """One trial after the other: what Optuna draws and what is stopped can be foretold."""
+    study = Study(
+        tmp_path,
+        str(tmp_path / "store"),
+        config_of(epochs=3, duration=0.3),
+        num_samples=6,
+        num_workers=1,
+        endpoint=head["ENDPOINT"],
+        scheduler={
+            "class_path": "ray.tune.schedulers.MedianStoppingRule",
+            "init_args": {
+                "time_attr": "training_iteration",
+                "grace_period": 2,
+                "min_samples_required": 2,
+            },
+        },
+        searcher={
+            "class_path": "ray.tune.search.optuna.OptunaSearch",
+            "init_args": {
+                "sampler": {
+                    "class_path": "optuna.samplers.TPESampler",
+                    "init_args": {"seed": 5, "n_startup_trials": 2},
+                }
+            },
+        },
+    )
+    study.finish(**head)
+    with (tmp_path / "store/mine/trials.csv").open() as file:
+        table = {row["trial"]: row for row in csv.DictReader(file)}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.TPESampler(seed=5, n_startup_trials=2)
+    same = optuna.create_study(direction="maximize", sampler=sampler)
+    histories: list[np.ndarray] = []
+    for begin in study.notes("begin"):
+        row = table[begin["trial"]]
+        asked = same.ask({"model.quality": optuna.distributions.FloatDistribution(0.1, 1.0)})
+        quality = asked.params["model.quality"]
+        assert float(row["model.quality"]) == pytest.approx(quality, abs=1e-12)
+        measures = quality * np.arange(1, 4) / 3
+        # stopped where the best is below the median of the others' means since the second epoch
+        epochs = 3
+        for epoch in (2, 3):
+            means = [h[1:epoch].mean() for h in histories if len(h) >= epoch]
+            if len(means) >= 2 and measures[epoch - 1] < np.median(means):
+                epochs = epoch
+                break
+        assert int(row["epochs"]) == epochs
+        assert row["state"] == ("complete" if epochs == 3 else "stopped")
+        histories.append(measures[:epochs])
+        same.tell(asked, measures[epochs - 1])
+    assert len(histories) == 6
+    assert {row["state"] for row in table.values()} == {"complete", "stopped"}
 
 
 # For real
 
 
-def test_the_command_line_tunes_a_training(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_line_tunes_a_training(
+    inputs: dict[str, Path], head: dict[str, str], tmp_path: Path
+) -> None:
     config = {
         "trainer": {
             "max_epochs": 2,
@@ -693,11 +885,11 @@ def test_the_command_line_tunes_a_training(inputs: dict[str, Path], tmp_path: Pa
         "--tune.name", "real", "--tune.storage_dir", str(tmp_path / "store"),
         "--tune.temp_dir", str(tmp_path / "work"), "--tune.num_samples", "2",
         "--tune.num_workers", "2", "--tune.gpus_per_worker", "0", "--tune.cpus_per_gpu", "1",
-        "--tune.space", str(space), "--use-wandb",
+        "--tune.space", str(space), "--use-wandb", "--tune.endpoint", head["ENDPOINT"],
     ]  # fmt: skip
     space.write_text("model.learning_rate: {loguniform: [1.0e-3, 1.0e-2]}\n")
-    offline = {**os.environ, "WANDB_MODE": "offline"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=offline)
+    variables = {**os.environ, **head}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "store/real"
     with (folder / "trials.csv").open() as file:

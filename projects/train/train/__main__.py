@@ -4,11 +4,15 @@ import sys
 
 
 def main() -> None:
-    """Train, or tune: a study reads its options itself, and hands the training's on."""
+    """Train, tune, or keep a network: a study hands the options of the training on."""
     if sys.argv[1:2] == ["tune"]:
         from train.tune.cli import main as tune
 
         tune(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in ("card", "restore"):
+        from train.card import main as keep
+
+        keep()
     from train.cli import main as train
 
     train()

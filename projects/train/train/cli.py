@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -19,11 +20,20 @@ from runtime.cli import configure_logging, run_or_explain
 
 from train.data import Data
 from train.families import Family
+from train.families.detection import Detection
+from train.families.prediction import PublishPrediction
 from train.log import EpochLog
 from train.measuring import MEASURED, WriteOutcome, measured_set
-from train.options import check_model, describe_families, given_names, refuse_shared
+from train.options import (
+    check_model,
+    describe_families,
+    family_class,
+    given_names,
+    refuse_shared,
+)
 from train.preemption import Preempted, SaveOnSigterm, is_out_of_memory
 from train.publish import Publish
+from train.resources import Resources
 from train.watching import (
     TrainingProgress,
     WatchValidation,
@@ -37,6 +47,12 @@ log = logging.getLogger("train")
 INPUTS = ("strain", "waveforms", "validation", "fold")
 SMALLER_IS_BETTER = ("valid_loss", "valid_residual", "valid_delay_s", "train_loss")
 DESCRIPTION = "Train a network to tell signals from noise, and measure how well it does."
+
+OWN_DATA = (
+    "Data are those of the search, or a LightningDataModule of your own: data.class_path and "
+    "data.init_args (Regression needs one); it gets those of experiment, strain, waveforms, "
+    "validation and fold that it has an argument for."
+)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -57,17 +73,23 @@ class SaveConfig(SaveConfigCallback):
 
 
 class TrainCLI(LightningCLI):
-    """Takes the inputs once and hands them to the model, the data and the trainer."""
+    """Takes the inputs once and hands them to the model, the data and the trainer.
+
+    Where the data are those of the search (`Data`), their settings are plain ones; data of one's
+    own are a class and its arguments (`subclass_mode_data`), which get those inputs that they have
+    an argument for.
+    """
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the inputs of the stage."""
+        own = self.subclass_mode_data
+        needed: dict[str, Any] = {"type": Path | None if own else Path, "required": not own}
         parser.add_argument("--experiment", type=Path, required=True, help="experiment.yaml")
-        parser.add_argument("--strain", type=Path, required=True, help="strain index")
-        parser.add_argument("--waveforms", type=Path, required=True, help="training waveforms")
+        parser.add_argument("--strain", **needed, help="strain index")
+        parser.add_argument("--waveforms", **needed, help="training waveforms")
         parser.add_argument(
             "--validation",
-            type=Path,
-            required=True,
+            **needed,
             help="injections into the validation strain; for `test`, into that of the search",
         )
         parser.add_argument("--fold", type=int, default=0, help="fold of the experiment")
@@ -80,14 +102,15 @@ class TrainCLI(LightningCLI):
         )
         parser.add_argument(
             "--monitor",
-            default="valid_auroc",
-            help="measure by which the best checkpoint is chosen, such as valid_volume",
+            type=str | None,
+            help="measure by which the best checkpoint is chosen, such as valid_volume (default: "
+            "valid_auroc, or valid_residual of a regression)",
         )
         add_wandb_arguments(parser)
         parser.link_arguments("experiment", "model.init_args.experiment")
-        parser.link_arguments("experiment", "data.experiment")
-        for name in INPUTS:
-            parser.link_arguments(name, f"data.{name}")
+        data = "data.init_args" if own else "data"
+        for name in ("experiment", *INPUTS):
+            parser.link_arguments(name, f"{data}.{name}")
         parser.link_arguments("run_dir", "trainer.default_root_dir", compute_fn=str)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -101,16 +124,29 @@ class TrainCLI(LightningCLI):
                 "give --seed_offset for another training of the same experiment"
             )
         check_model(chosen.model)
+        chosen.monitor = chosen.monitor or family_class(chosen.model["class_path"]).monitor
 
     def instantiate_classes(self) -> None:
-        """Make model, data and trainer, with the seeds of this training."""
-        super().instantiate_classes()
+        """Make model, data and trainer, with the seeds of this training.
+
+        Raises:
+            ValueError: One of them cannot be made; the sentence is its own.
+        """
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse lists all that it tried around what the class has to say
+            wrapped = str(error).startswith("Does not validate against")
+            if wrapped and isinstance(error.__cause__, ValueError | FileNotFoundError):
+                raise error.__cause__ from None
+            raise
         offset = self._get(self.config, "seed_offset")
         if offset:
-            experiment = self.datamodule.experiment
-            self.datamodule.experiment = experiment.model_copy(
-                update={"seed": experiment.seed + offset}
-            )
+            experiment = getattr(self.datamodule, "experiment", None)
+            if experiment is not None:
+                self.datamodule.experiment = experiment.model_copy(
+                    update={"seed": experiment.seed + offset}
+                )
             self.model.reseed(offset)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -129,7 +165,9 @@ class TrainCLI(LightningCLI):
             SaveOnSigterm(folder / "last.ckpt"),
             WriteOutcome(folder, self._checkpoint().name),
             TrainingProgress(),
+            Resources(folder / "resources.yaml"),
             Publish(folder, best),
+            PublishPrediction(folder, best, self._checkpoint().name),
             best,
             last,
         ]
@@ -162,7 +200,16 @@ class TrainCLI(LightningCLI):
         self._measure(self.trainer.test, kwargs | {"verbose": False})
 
     def predict(self, **kwargs: Any) -> None:
-        """Score the validation strain with a checkpoint."""
+        """Score the validation strain with a checkpoint.
+
+        Raises:
+            ValueError: The family gives no scores.
+        """
+        if not isinstance(self.model, Detection):
+            raise ValueError(
+                f"predict writes scores, and {type(self.model).__name__} has none: use validate "
+                "or test for its measures"
+            )
         self._measure(self.trainer.predict, kwargs | {"return_predictions": False})
 
     def _measure(self, verb: Any, kwargs: dict[str, Any]) -> None:
@@ -171,14 +218,15 @@ class TrainCLI(LightningCLI):
             raise FileNotFoundError(
                 f"no checkpoint {path}: train first, or give one by --ckpt_path"
             )
-        del kwargs["datamodule"]
         with self._explained():
-            device = self.trainer.strategy.root_device
-            measured = measured_set(self.datamodule, MEASURED[self.subcommand], device)
-            loader = torch.utils.data.DataLoader([measured], batch_size=None)
-            verb(**kwargs | {"ckpt_path": str(path), "dataloaders": loader})
+            if isinstance(self.datamodule, Data):
+                del kwargs["datamodule"]
+                device = self.trainer.strategy.root_device
+                measured = measured_set(self.datamodule, MEASURED[self.subcommand], device)
+                kwargs["dataloaders"] = torch.utils.data.DataLoader([measured], batch_size=None)
+            verb(**kwargs | {"ckpt_path": str(path)})
         for callback in self.trainer.callbacks:
-            if isinstance(callback, WriteOutcome) and callback.written:
+            if isinstance(callback, WriteOutcome | PublishPrediction) and callback.written:
                 log.info("wrote %s", callback.written)
 
     @contextmanager
@@ -189,9 +237,11 @@ class TrainCLI(LightningCLI):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            size = getattr(self.datamodule, "batch_size", None)
             raise ValueError(
-                f"out of memory with data.batch_size {self.datamodule.batch_size}: lower "
-                "data.batch_size, or choose a smaller network"
+                "out of memory"
+                + ("" if size is None else f" with data.batch_size {size}")
+                + ": lower data.batch_size, or choose a smaller network"
             ) from error
         except MisconfigurationException as error:
             raise ValueError(" ".join(str(error).split())) from error
@@ -213,12 +263,14 @@ def main() -> None:
 
 
 def _run() -> None:
-    description = f"{DESCRIPTION} {describe_families()}"
+    description = f"{DESCRIPTION} {describe_families()} {OWN_DATA}"
+    own_data = "data.class_path" in given_names(sys.argv[1:])
     try:
         TrainCLI(
             Family,
-            Data,
+            L.LightningDataModule if own_data else Data,
             subclass_mode_model=True,
+            subclass_mode_data=own_data,
             trainer_defaults={
                 "use_distributed_sampler": False,  # the processes share batches themselves
                 "num_sanity_val_steps": 0,  # a validation is one step, and long

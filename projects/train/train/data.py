@@ -322,8 +322,8 @@ class Data(L.LightningDataModule):
         angle = math.pi / 2 * torch.rand(shape, generator=generator, device=device)
         angle = mixed * angle[:, mine].T[..., None]
         (kernels, sign), (partners, partners_sign) = parts
-        kernels = kernels * (sign * angle.cos())
-        kernels += partners * (partners_sign * angle.sin())
+        kernels *= sign * angle.cos()
+        kernels += partners.mul_(partners_sign * angle.sin())
         return kernels, self.background.taps_at(starts[:, mine])
 
     def _signals(

@@ -48,6 +48,16 @@ def measures_of(
     return {name: value for name, value in measures.items() if value is not None}
 
 
+def supported(livetime: float, injections: InjectionSet) -> list[str]:
+    """Names of the measures that a validation will give, but for `valid_delay_s`.
+
+    Args:
+        livetime: Livetime of the background [s].
+        injections: The set that the injections are from.
+    """
+    return list(measures_of(torch.zeros(1), torch.zeros(1), livetime, injections))
+
+
 def partial_auroc(background: Tensor, foreground: Tensor) -> float:
     """Area under the ROC up to `MAX_FALSE_POSITIVE_RATE`.
 

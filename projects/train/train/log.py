@@ -12,6 +12,13 @@ from ledger import staged
 
 log = logging.getLogger("train")
 
+# Measures of the line, as far as the family has them.
+SHOWN = {
+    "valid_auroc": "valid AUROC",
+    "valid_recall": "recall",
+    "valid_residual": "valid residual",
+}
+
 
 class EpochLog(L.Callback):
     """Logs one line per epoch and keeps `metrics.csv`, one row per epoch, complete at any time.
@@ -50,13 +57,13 @@ class EpochLog(L.Callback):
             partial.write_text(text.getvalue())
         done = trainer.current_epoch + 1
         each = (time.monotonic() - self.begun) / (done - self.first)
+        measures = [name for name in SHOWN if name in found]
         log.info(
-            "epoch %d/%d: loss %.4f, valid AUROC %.4f, recall %.3f, %.0f kernels/s, %.0f s left",
+            "epoch %d/%d: loss %.4f, %s, %.0f kernels/s, %.0f s left",
             done,
             trainer.max_epochs,
             found.get("train_loss", float("nan")),
-            found.get("valid_auroc", float("nan")),
-            found.get("valid_recall", float("nan")),
+            ", ".join(f"{SHOWN[name]} {found[name]:.4f}" for name in measures) or "not validated",
             found.get("kernels_per_second", float("nan")),
             each * ((trainer.max_epochs or done) - done),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import architectures
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 from runtime import Experiment
 from runtime.experiment import Whitening
 
-from train.families import FAMILIES
+from train.families import FAMILIES, Family
 
 INPUTS = ("name", "strain", "waveforms", "injections", "search", "evaluation", "folds")
 OF_THE_EXPERIMENT = frozenset({*Experiment.model_fields, *Whitening.model_fields}) - {*INPUTS}
@@ -71,6 +73,18 @@ def _names_in(content: Any, prefix: str) -> Iterator[str]:
             yield from _names_in(value, f"{prefix}{name}.")
 
 
+def family_class(class_path: str) -> type[Family]:
+    """The family of a `model.class_path`, which is one of ours or one from elsewhere.
+
+    Args:
+        class_path: Its name, or the path by which it is imported.
+    """
+    module, _, name = class_path.rpartition(".")
+    if not module:
+        return FAMILIES[name]
+    return getattr(importlib.import_module(module), name)
+
+
 def check_model(model: Mapping[str, Any]) -> None:
     """See that the family has the architecture, and the architecture the options.
 
@@ -80,9 +94,11 @@ def check_model(model: Mapping[str, Any]) -> None:
     Raises:
         ValueError: It does not; lists what there is. Or an option is the experiment's.
     """
-    family = FAMILIES[model["class_path"].rsplit(".", 1)[-1]].family
+    family = family_class(model["class_path"]).family
     arguments = model["init_args"]
-    name, options = arguments["architecture"], arguments.get("options") or {}
+    name, options = arguments.get("architecture"), arguments.get("options") or {}
+    if name is None:  # a family of one's own that leaves no choice
+        return
     known = architectures.names(family)
     if name not in known:
         raise ValueError(f"no {family} architecture {name!r}: there are {', '.join(known)}")
@@ -94,3 +110,26 @@ def check_model(model: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{name} has no option {', '.join(unknown)}: there are {', '.join(parameters)}"
         )
+    check_types(network, options)
+
+
+def check_types(network: type, options: Mapping[str, Any]) -> None:
+    """See that options are of the types that a network's arguments say.
+
+    Args:
+        network: The class.
+        options: Arguments beyond the first three.
+
+    Raises:
+        ValueError: One is not; says which.
+    """
+    first_three = set(list(inspect.signature(network).parameters)[:3])
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(network, skip=first_three, fail_untyped=False)
+    try:
+        parser.parse_object(dict(options), defaults=False)
+    except ArgumentError as error:
+        found = " ".join(str(error).split())
+        raise ValueError(
+            f"an option of {network.__name__} is of the wrong type: {found}"
+        ) from error

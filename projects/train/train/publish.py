@@ -19,6 +19,7 @@ from runtime import Experiment
 from runtime.provenance import code_version
 
 from train.families.detection import Detection
+from train.monitored import require_measures
 
 
 @torch.no_grad()
@@ -61,6 +62,7 @@ def describe(
         "name": "aframe",
         "family": type(module).__name__,
         "architecture": module.architecture,
+        "options": module.options or {},
         "streaming": streaming,
         "needs_taps": network.needs_taps,
         "num_parameters": sum(p.numel() for p in network.parameters()),
@@ -89,6 +91,11 @@ class Publish(L.Callback):
     def __init__(self, folder: Path, best: ModelCheckpoint) -> None:
         self.folder = Path(folder)
         self.best = best
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """See, before the first step, that there will be a best checkpoint."""
+        if isinstance(pl_module, Detection):
+            require_measures(trainer, trainer.datamodule.validation, pl_module.network)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the best checkpoint and publish it."""

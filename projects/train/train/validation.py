@@ -218,6 +218,20 @@ class ValidationSet:
         measures["valid_delay_s"] = delay
         return ValidationOutcome(measures, background, foreground, self.rows, self, loudest)
 
+    def livetime(self, network: WindowedNetwork, wanted: float | None = None) -> float:
+        """Livetime of the background of a measurement, before anything is scored [s].
+
+        Args:
+            network: The network.
+            wanted: Livetime to slide to, as far as the data allow; that of the set if None [s].
+        """
+        timeline, _, stride = self._timeline(network)
+        scores = sum(
+            np.count_nonzero(timeline.scored(shifts)[::stride])
+            for shifts in self._slides(timeline, stride, wanted)
+        )
+        return scores / SCORES_PER_SECOND
+
     def _blocks(self, scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Largest score in each block, where any counts, and its position."""
         size = round(self.block_length * SCORES_PER_SECOND)
@@ -238,14 +252,26 @@ class ValidationSet:
         found = [Place(float(blocks[i]), shifts, int(places[i]) * stride) for i in first]
         return blocks.cpu(), int(counts.sum()) / SCORES_PER_SECOND, found
 
-    def _timeline(
-        self, window_size: int, sizes: Sequence[int], view: float, rate: float
-    ) -> FrameTimeline:
+    def _timeline(self, network: WindowedNetwork) -> tuple[FrameTimeline, list[int], int]:
+        """What a network makes of the stretches.
+
+        Returns:
+            The timeline of its frames (or windows), how many each stretch has, and how many lie
+            between two scores.
+        """
+        if isinstance(network, StreamingNetwork):
+            seen = network.receptive_size - (network.head_size - 1) * network.hop_size
+            hop, rate, stride = network.hop_size, FRAME_RATE, FRAME_RATE // SCORES_PER_SECOND
+            window = network.pool_size + network.head_size - 1
+        else:
+            seen, rate, stride, window = self.kernel_size, SCORES_PER_SECOND, 1, 1
+            hop = round(self.rate / rate)
+        sizes = [(item.stretch.values.shape[-1] - seen) // hop + 1 for item in self.loaded]
         stretches = [
             Stretch(item.gps_start, size, self.left_out, item.file.label)
             for item, size in zip(self.loaded, sizes, strict=True)
         ]
-        return FrameTimeline(stretches, rate, window_size, view)
+        return FrameTimeline(stretches, rate, window, seen / self.rate), sizes, stride
 
     def _joined(
         self,
@@ -293,13 +319,10 @@ class ValidationSet:
     def _streaming_background(
         self, network: StreamingNetwork, share: Share
     ) -> tuple[Tensor, float, Kernels]:
-        features = [towers_in_parts(network, item.stretch.values) for item in self.loaded]
-        window = network.pool_size + network.head_size - 1
-        view = (network.receptive_size - (network.head_size - 1) * network.hop_size) / self.rate
-        sizes = [f.shape[-1] for f in features]
-        timeline = self._timeline(window, sizes, view, FRAME_RATE)
-        row = torch.cat(features, dim=-1)
-        stride = FRAME_RATE // SCORES_PER_SECOND
+        timeline, sizes, stride = self._timeline(network)
+        row = torch.cat(
+            [towers_in_parts(network, item.stretch.values) for item in self.loaded], dim=-1
+        )
         results = []
         for shifts in share.of(self._slides(timeline, stride)):
             slid = torch.stack([row[j].roll(-s, dims=-1) for j, s in enumerate(shifts)])
@@ -312,16 +335,14 @@ class ValidationSet:
         self, network: WindowedNetwork, share: Share
     ) -> tuple[Tensor, float, Kernels]:
         hop = round(self.rate / SCORES_PER_SECOND)
-        sizes = [(i.stretch.values.shape[-1] - self.kernel_size) // hop + 1 for i in self.loaded]
-        view = self.kernel_size / self.rate
-        timeline = self._timeline(1, sizes, view, SCORES_PER_SECOND)
+        timeline, sizes, stride = self._timeline(network)
         windows = [
             i.stretch.values.unfold(-1, self.kernel_size, hop).movedim(0, 1) for i in self.loaded
         ]
         row = torch.cat(windows)
         taps, block = self._window_taps(sizes, hop)
         results = []
-        for shifts in share.of(self._slides(timeline, 1)):
+        for shifts in share.of(self._slides(timeline, stride)):
             partners = [(torch.arange(len(row)) + shift) % len(row) for shift in shifts]
 
             def score(k: int, partners: list[Tensor] = partners) -> Tensor:
@@ -335,7 +356,7 @@ class ValidationSet:
 
             scores = torch.cat([score(k) for k in range(0, len(row), WINDOWS_AT_ONCE)])
             counts = torch.from_numpy(timeline.scored(shifts)).to(scores.device)
-            results.append(self._slide(scores, counts, shifts, 1))
+            results.append(self._slide(scores, counts, shifts, stride))
         return self._joined(results, share, sizes, hop)
 
     def _window_taps(self, sizes: Sequence[int], hop: int) -> tuple[Tensor, Tensor]:
@@ -347,10 +368,13 @@ class ValidationSet:
             offset += len(item.stretch.taps)
         return torch.cat([item.stretch.taps for item in self.loaded]), torch.cat(blocks)
 
-    def _slides(self, timeline: FrameTimeline, stride: int) -> list[tuple[int, ...]]:
+    def _slides(
+        self, timeline: FrameTimeline, stride: int, wanted: float | None = None
+    ) -> list[tuple[int, ...]]:
         ifos = len(self.experiment.ifos)
         step = self.experiment.search.slide_step
-        slides = slide_shifts(timeline, ifos, step, self.wanted_livetime, stride)
+        livetime = self.wanted_livetime if wanted is None else wanted
+        slides = slide_shifts(timeline, ifos, step, livetime, stride)
         # a single detector has no slides: its background is the data as they are
         if ifos == 1:
             return [(0,)]

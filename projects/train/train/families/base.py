@@ -34,6 +34,7 @@ class Family(L.LightningModule):
 
     Attributes:
         family: Kind of the networks that it trains, as the registry of architectures says it.
+        monitor: Measure by which the best checkpoint is chosen where nothing else is asked for.
         settings: The experiment.
         network: What is trained, validated and published.
         num_channels: Channels of the network's input; one for each detector if None.
@@ -41,6 +42,7 @@ class Family(L.LightningModule):
     """
 
     family: ClassVar[str]
+    monitor: ClassVar[str]
     num_channels: int | None = None
 
     def __init__(
@@ -62,7 +64,7 @@ class Family(L.LightningModule):
         self.weight_decay = weight_decay
         self.compile_loss = compile
         self.losses: list[float] = []
-        self.begun, self.counted = 0.0, 0
+        self.begun, self.num_kernels = 0.0, 0
         self.reseed(0)
 
     def reseed(self, offset: int) -> None:
@@ -106,7 +108,7 @@ class Family(L.LightningModule):
     def start_clock(self) -> None:
         """Measure the speed from here on."""
         self.begun = time.perf_counter()
-        self.counted = len(self.losses)
+        self.num_kernels = 0
 
     @property
     def elapsed(self) -> float:
@@ -134,6 +136,7 @@ class Family(L.LightningModule):
                 "for strain that is not finite"
             )
         self.losses.append(value)
+        self.num_kernels += len(batch[0])
         return loss
 
     def keep_batch(self, batch: Any) -> Path:
@@ -153,10 +156,9 @@ class Family(L.LightningModule):
             return {}
         mean = torch.tensor(sum(self.losses) / len(self.losses), device=self.device)
         figures = {"train_loss": float(self.trainer.strategy.reduce(mean, reduce_op="mean"))}
-        data = self.trainer.datamodule
-        if data is not None and len(self.losses) > self.counted:
-            steps = len(self.losses) - self.counted
-            figures["kernels_per_second"] = steps * data.batch_size / self.elapsed
+        if self.num_kernels:
+            everywhere = self.num_kernels * self.trainer.world_size
+            figures["kernels_per_second"] = everywhere / self.elapsed
         return figures
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

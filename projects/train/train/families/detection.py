@@ -7,12 +7,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from train.data import Data
 from train.families.base import Family
 from train.validation import Share, ValidationOutcome, ValidationSet
 
 
 class Detection(Family):
     """A network whose score tells kernels with a signal from kernels without."""
+
+    monitor = "valid_auroc"
+
+    def prepare_data(self) -> None:
+        """Refuse data without kernels and labels, before anything is read.
+
+        Raises:
+            ValueError: The data are not those of the search.
+        """
+        data = self.trainer.datamodule
+        # where a checkpoint is measured, there is a validation set and no data
+        if data is not None and not isinstance(data, Data):
+            raise ValueError(
+                f"{type(self).__name__} learns from kernels with and without signals, but "
+                f"{type(data).__name__} is no train.data.Data: leave data.class_path out, or "
+                "derive the class from that one"
+            )
 
     def start_clock(self) -> None:
         """Measure the speed, and the time that goes into making batches, from here on."""

@@ -119,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: Options; those of the process if None.
     """
     configure_logging()
+    for noisy in ("aiobotocore", "botocore"):  # where they found keys, each time
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     prepare()
     given = sys.argv[1:] if arguments is None else arguments
     run_or_explain("train tune", lambda: run(given))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import math
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
@@ -112,6 +113,21 @@ def write_report(
     table.to_csv(text, index=False)
     storage.write(files, f"{folder}/trials.csv", text.getvalue().encode())
     log.info("best: trial %s, %s %.4f", name, metric, complete[metric].iloc[0])
+
+
+def copy_report(files: fs.FileSystem, folder: str, target: Path) -> None:
+    """Copy what `write_report` has written to a folder of this machine, the table last.
+
+    Args:
+        files: File system of the study.
+        folder: Its folder.
+        target: Where to.
+    """
+    local = fs.LocalFileSystem()
+    (target / "best").mkdir(parents=True, exist_ok=True)
+    listing = files.get_file_info(fs.FileSelector(f"{folder}/best"))
+    for name in (*(f"best/{info.base_name}" for info in listing), "trials.html", "trials.csv"):
+        storage.write(local, str(target / name), storage.read(files, f"{folder}/{name}"))
 
 
 def _copy_best(files: fs.FileSystem, target: str, best: Any) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pyarrow import fs
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, AsyncHyperBandScheduler, TrialScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from train.tune import storage
 from train.tune.cluster import cluster
-from train.tune.report import explain, write_report
+from train.tune.report import copy_report, explain, write_report
 from train.tune.settings import Settings
 from train.tune.space import apply_values, make_domains
 from train.tune.trial import Plan, make_trainable
@@ -109,6 +110,8 @@ def describe(settings: Settings, space: Mapping[str, Any], plan: Plan) -> dict[s
         "metric": settings.metric,
         "mode": settings.mode,
         "num_samples": settings.num_samples,
+        "scheduler": settings.scheduler and type(settings.scheduler).__name__,
+        "searcher": settings.searcher and type(settings.searcher).__name__,
         "config": plan.config,
     }
 
@@ -157,56 +160,72 @@ def run_study(settings: Settings, space: Mapping[str, Any], plan: Plan, seed: in
             )
     else:
         storage.write(files, record, described.encode())
-    trainable = tune.with_resources(make_trainable(plan), settings.resources)
     address = f"{settings.storage_dir.rstrip('/')}/{settings.name}"
     # The table is written last.
     if storage.exists(files, f"{folder}/trials.csv"):
         log.info("study %s has ended before", settings.name)
-        return address
-    with cluster(settings.endpoint, settings.resources):
-        if storage.exists(files, f"{folder}/tuner.pkl"):
-            log.info("going on with study %s", settings.name)
-            tuner = tune.Tuner.restore(
-                folder,
-                trainable,
-                resume_unfinished=True,
-                restart_errored=False,
-                storage_filesystem=files,
-            )
-        else:
-            tuner = tune.Tuner(
-                trainable,
-                param_space=domains,
-                tune_config=tune.TuneConfig(
-                    metric=settings.metric,
-                    mode=settings.mode,
-                    num_samples=settings.num_samples,
-                    # The default searcher is told itself.
-                    max_concurrent_trials=settings.num_workers if settings.searcher else None,
-                    scheduler=scheduler,
-                    search_alg=settings.searcher
-                    or BasicVariantGenerator(
-                        random_state=seed, max_concurrent=settings.num_workers
-                    ),
-                    reuse_actors=True,
-                    trial_name_creator=_name,
-                    trial_dirname_creator=_name,
-                ),
-                run_config=tune.RunConfig(
-                    name=settings.name,
-                    storage_path=root,
+    else:
+        trainable = tune.with_resources(make_trainable(plan), settings.resources)
+        with cluster(settings.endpoint, settings.resources):
+            if storage.exists(files, f"{folder}/tuner.pkl"):
+                log.info("going on with study %s", settings.name)
+                tuner = tune.Tuner.restore(
+                    folder,
+                    trainable,
+                    resume_unfinished=True,
+                    # what made them fail may have been the machine
+                    resume_errored=True,
                     storage_filesystem=files,
-                    verbose=0,
-                    callbacks=[Progress(settings.metric), Memory(scheduler)],
-                    failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-                    checkpoint_config=tune.CheckpointConfig(
-                        num_to_keep=1, checkpoint_frequency=1, checkpoint_at_end=True
-                    ),
-                ),
-            )
-        results = tuner.fit()
-        write_report(files, folder, results, settings.metric, settings.mode)
+                )
+            else:
+                tuner = _make_tuner(settings, domains, scheduler, seed, trainable, files, root)
+            write_report(files, folder, tuner.fit(), settings.metric, settings.mode)
+    if settings.copy_dir:
+        copy_report(files, folder, settings.copy_dir)
     return address
+
+
+def _make_tuner(
+    settings: Settings,
+    domains: dict[str, Any],
+    scheduler: TrialScheduler,
+    seed: int,
+    trainable: Any,
+    files: fs.FileSystem,
+    root: str,
+) -> tune.Tuner:
+    """A study that begins."""
+    # The default searcher is told itself how many trials run side by side.
+    searcher, limit = settings.searcher, settings.num_workers
+    if searcher is None:
+        searcher, limit = BasicVariantGenerator(random_state=seed, max_concurrent=limit), None
+    return tune.Tuner(
+        trainable,
+        param_space=domains,
+        tune_config=tune.TuneConfig(
+            metric=settings.metric,
+            mode=settings.mode,
+            num_samples=settings.num_samples,
+            max_concurrent_trials=limit,
+            scheduler=scheduler,
+            search_alg=searcher,
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=settings.name,
+            storage_path=root,
+            storage_filesystem=files,
+            verbose=0,
+            callbacks=[Progress(settings.metric), Memory(scheduler)],
+            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+            # One more than the newest: what the study knows of a trial is written after it.
+            checkpoint_config=tune.CheckpointConfig(
+                num_to_keep=2, checkpoint_frequency=1, checkpoint_at_end=True
+            ),
+        ),
+    )
 
 
 def _name(trial: Any) -> str:

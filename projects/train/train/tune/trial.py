@@ -17,10 +17,10 @@ from typing import Any
 
 import yaml
 from ray import tune
+from runtime.guard import guarded
 
 from train.tune.space import apply_values
 
-LEASH = Path(__file__).with_name("leash.py")
 # Everything of a run that going on, or using its network, needs.
 KEPT = (
     "last.ckpt",
@@ -151,9 +151,8 @@ class Trial(tune.Trainable):
         }
         options = [f"--config={self.folder / 'trial.yaml'}", f"--run_dir={self.folder}"]
         with (self.folder / "log.txt").open("ab") as log:
-            leash = [sys.executable, str(LEASH), str(os.getpid())]
             return subprocess.Popen(
-                [*leash, sys.executable, *self.plan.command, *options],
+                guarded([sys.executable, *self.plan.command, *options], [os.getpid()]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
