@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
-from aframe.environment import REPOSITORY, SetupError, ensure, packages
+from aframe.environment import REPOSITORY, SetupError, ensure, packages, project_table
 from aframe.sandbox import THREADING
 
 BIN = Path(sys.prefix) / "bin"
@@ -83,6 +83,12 @@ def run_pytest(name: str, python: Path, tests: Path, extra: list[str]) -> Count:
     return Count(passed=max(passed, 0), failed=failed, skipped=numbers["skipped"])
 
 
+def used_environments(package: Path) -> list[Path]:
+    """Packages whose environments a package's tests run programs of."""
+    used = project_table(package).get("tool", {}).get("aframe", {}).get("test-environments", [])
+    return [(package / path).resolve() for path in used]
+
+
 SUITE_KEYS = ("tests", "failures", "errors", "skipped")
 
 
@@ -94,6 +100,8 @@ def main(arguments: list[str]) -> int:
         for package in packages():
             name = str(package.relative_to(REPOSITORY))
             try:
+                for other in used_environments(package):
+                    ensure(other)
                 python = ensure(package)
             except SetupError as error:
                 say(f"{name}: {error}")

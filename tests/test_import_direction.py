@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,8 @@ MODULES = {
     "aframe-preprocessing": {"preprocessing"},
     "aframe-waveforms": {"waveforms"},
     "aframe-architectures": {"architectures"},
+    "aframe-hermes": {"hermes"},
+    "nvidia-pytriton": {"pytriton", "triton_python_backend_utils", "c_python_backend_utils"},
     "scikit-learn": {"sklearn"},
     "jinja2": {"jinja2"},
     "protobuf": {"google"},
@@ -47,10 +50,20 @@ def imported(*folders: Path) -> dict[str, set[str]]:
     return found
 
 
+def project_table(package: Path) -> dict[str, Any]:
+    """The parsed `pyproject.toml` of a package."""
+    return tomllib.loads((package / "pyproject.toml").read_text())
+
+
+def module_of(package: Path) -> str:
+    """Name of the module that a package holds."""
+    return project_table(package)["tool"]["uv"]["build-backend"]["module-name"]
+
+
 def sources(kind: str, name: str) -> dict[str, set[str]]:
     """Imports of a package and its tests; its environment lies beside them and does not count."""
     package = REPOSITORY / kind / name
-    return imported(package / name, package / "tests")
+    return imported(package / module_of(package), package / "tests")
 
 
 def assert_none(found: dict[str, set[str]], forbidden) -> None:
@@ -95,10 +108,12 @@ def test_stages_import_neither_each_other_nor_law(name):
 )
 def test_every_import_is_a_declared_dependency(folder):
     package = REPOSITORY / folder
-    table = tomllib.loads((package / "pyproject.toml").read_text())
-    name = "aframe" if folder == "." else package.name
+    project = project_table(package)["project"]
+    name = module_of(package)
     declared = set(sys.stdlib_module_names) | {name}
-    for requirement in table["project"]["dependencies"]:
+    extras = project.get("optional-dependencies", {})
+    optional = [item for extra, items in extras.items() if extra != "test" for item in items]
+    for requirement in [*project["dependencies"], *optional]:
         match = re.match(r"[A-Za-z0-9_.-]+", requirement)
         assert match
         distribution = match.group().lower()

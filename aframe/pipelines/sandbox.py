@@ -3,9 +3,10 @@
 from aframe.base import AframeTask
 from aframe.pipelines.pipeline import Pipeline
 from aframe.tasks.evaluate import Evaluate
+from aframe.tasks.infer import TransportTask
 
 
-class Sandbox(Pipeline):
+class Sandbox(Pipeline, TransportTask):
     """A complete search: data, training, export, inference, evaluation, report."""
 
     def ends(self) -> list[AframeTask]:
@@ -14,4 +15,4 @@ class Sandbox(Pipeline):
 
     def result(self) -> str:
         """Where the report is."""
-        return f"Report: {self.path('report', 'index.html')}"
+        return f"Report: {self.path(self.transported('report'), 'index.html')}"

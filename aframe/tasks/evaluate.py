@@ -5,15 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from aframe.base import FolderTarget, StageTask, options
-from aframe.tasks.infer import InferLocal
+from aframe.tasks.infer import InferLocal, TransportTask
 from aframe.tasks.strain import Strain
 from aframe.tasks.train import TrainLocal
 
 
-class Evaluate(StageTask):
+class Evaluate(StageTask, TransportTask):
     """Turn the events of all folds into rates, a sensitive volume, and a report."""
 
     project = "evaluate"
+
+    @property
+    def stage(self) -> str:
+        """Name of this report's records."""
+        return self.transported(super().stage)
 
     def requires(self) -> dict[str, Any]:
         """Events and training runs of all folds, and the strain."""
@@ -26,7 +31,7 @@ class Evaluate(StageTask):
 
     def output(self) -> FolderTarget:
         """The report and its numbers."""
-        return FolderTarget(self.path("report"), ("index.html", "summary.json"))
+        return FolderTarget(self.path(self.transported("report")), ("index.html", "summary.json"))
 
     def arguments(self, experiment: Path) -> list[str]:
         """`evaluate report`, with the wall times of the stages so far."""

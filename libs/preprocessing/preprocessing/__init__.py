@@ -3,6 +3,7 @@
 from preprocessing.psd import running_psd
 from preprocessing.recipe import WhiteningRecipe
 from preprocessing.snr import optimal_snr
+from preprocessing.streaming import StreamingWhitening
 from preprocessing.whitening import (
     WhitenBlock,
     WhitenedStretch,
@@ -12,6 +13,7 @@ from preprocessing.whitening import (
 )
 
 __all__ = [
+    "StreamingWhitening",
     "WhitenBlock",
     "WhitenedStretch",
     "WhiteningRecipe",

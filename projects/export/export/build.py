@@ -2,111 +2,108 @@
 
 from __future__ import annotations
 
-import warnings
+import hashlib
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import yaml
-from ledger import staged
+from hermes.quiver import ModelRepository, Platform
+from ledger import ProductError, staged
 from preprocessing import WhiteningRecipe
 from runtime import load_experiment
 from runtime.provenance import code_version
 
 from export.checkpoint import open_run
-from export.modules import Head, Score, StrainToScore, Towers
-from export.repository import (
-    Port,
-    add_onnx,
-    add_torchscript,
-    entries,
-    join,
-    needs_torch,
-    require_equal,
-    to_onnx,
-    whitening_to_onnx,
-)
+from export.layout import Layout
+
+PLATFORMS = {
+    "onnx": Platform.ONNX,
+    "torchscript": Platform.TORCHSCRIPT,
+    "tensorrt": Platform.TENSORRT,
+}
 
 
-def build_repository(experiment: Path, run_dir: Path, output: Path) -> None:
+def build_repository(
+    experiment: Path,
+    run_dir: Path,
+    output: Path,
+    platform: Literal["onnx", "torchscript", "tensorrt"] = "onnx",
+) -> None:
     """Export a trained network with its preprocessing to a model repository.
 
     Args:
         experiment: Experiment file or its folder.
         run_dir: Folder of the training, with model.pt and model.yaml.
         output: Folder of the repository; put in place only after all models were checked.
+        platform: What runs the networks. Whitening needs Fourier transforms, which TensorRT has
+            not: it runs on onnxruntime then. A network with such transforms is TorchScript.
 
     Raises:
         FileNotFoundError: The training's files are missing.
-        ProductError: They do not belong together, were made with other settings, or an exported
-            model does not give what the network gives.
+        ProductError: They do not belong together or were made with other settings, or the network
+            gives the same score whatever it sees.
+        RepositoryError: An exported model does not give what the network gives, or the platform
+            is not installed.
     """
     settings = load_experiment(experiment)
     network, description = open_run(Path(run_dir), settings)
     recipe = WhiteningRecipe.from_settings(settings.settings())
-    ifos, kernel = len(settings.ifos), description["kernel_size"]
-    generator = torch.Generator().manual_seed(settings.seed)
-    # kernels of noise, half of them with something loud, so that scores spread as they will
-    whitened = torch.randn(16, ifos, kernel, generator=generator)
-    whitened[8:] *= torch.linspace(1, 4, 8)[:, None, None]
-    window = recipe.psd_size + recipe.filter_size + kernel
-    strain = torch.randn(16, ifos, window, generator=generator) * 1e-21
-    strain[8:, :, recipe.psd_size :] *= torch.linspace(1, 4, 8)[:, None, None]
-    score = Port("score", (-1, 1), ("batch", "one"))
-    differences: dict[str, float] = {}
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
-
-    with staged(output) as folder, torch.no_grad():
+    require_alive(network, description, recipe, settings.seed)
+    stride = round(settings.sample_rate / settings.search.scores_per_second)
+    with staged(output) as folder:
         folder.mkdir()
-        kernels = Port("kernel", (-1, ifos, kernel), ("batch", "ifo", "time"))
-        scored = None
-        if not needs_torch(network):
-            scored = to_onnx(Score(network), whitened, kernels, score)
-        if description["streaming"]:
-            stretch = torch.randn(1, ifos, 3 * kernel + 17, generator=generator)
-            features = network.towers(stretch)
-            source = Port("strain", (-1, ifos, -1), ("batch", "ifo", "time"))
-            frames = Port(
-                "features",
-                (-1, ifos, features.shape[2], -1),
-                ("batch", "ifo", "feature", "frame"),
-            )
-            graph = to_onnx(Towers(network), whitened[:1], source, frames)
-            run = add_onnx(folder, "towers", graph, source, frames)
-            differences["towers"] = require_equal("towers", run(stretch), features)
-
-            evidence = Port("evidence", (-1, -1), ("batch", "frame"))
-            graph = to_onnx(Head(network), features[..., :32], frames, evidence)
-            run = add_onnx(folder, "head", graph, frames, evidence)
-            differences["head"] = require_equal("head", run(features), network.head(features))
-        else:
-            if scored is None:
-                run = add_torchscript(folder, "network", Score(network), whitened, kernels, score)
-            else:
-                run = add_onnx(folder, "network", scored, kernels, score)
-            differences["network"] = require_equal(
-                "network", run(whitened), network(whitened)[:, None]
-            )
-
-        whole = StrainToScore(network, recipe)
-        source = Port("strain", (-1, ifos, window), ("batch", "ifo", "time"))
-        expected = whole(strain)
-        name = "aframe-torchscript"
-        run = add_torchscript(folder, name, whole, strain, source, score)
-        differences[name] = require_equal(name, run(strain), expected)
-        if scored is not None:
-            whitening = whitening_to_onnx(whole.whiten, strain, source)
-            graph = join(whitening, scored, ("whitened", kernels.name))
-            run = add_onnx(folder, "aframe", graph, source, score)
-            differences["aframe"] = require_equal("aframe", run(strain), expected)
-        (folder / "repository.yaml").write_text(
-            yaml.safe_dump(
-                {
-                    "schema": 1,
-                    "code_version": code_version(),
-                    "network": description,
-                    "models": entries(folder, differences),
-                },
-                sort_keys=False,
-            )
+        layout = Layout(
+            ModelRepository(folder), network, description, recipe, PLATFORMS[platform], stride
         )
+        layout.add_windows()
+        if description["streaming"]:
+            layout.add_frames()
+        streams = layout.add_streams()
+        content = {
+            "schema": 2,
+            "code_version": code_version(),
+            "network": description,
+            "models": entries(layout.repository),
+            "streams": streams,
+        }
+        (folder / "repository.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def require_alive(
+    network: torch.nn.Module, description: dict[str, Any], recipe: WhiteningRecipe, seed: int
+) -> None:
+    """Stop if a network's score does not depend on what it sees.
+
+    Raises:
+        ProductError: It does not.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kernels = torch.randn(
+        16, len(description["ifos"]), description["kernel_size"], generator=generator
+    )
+    # half of them with something loud, so that scores spread as they will
+    kernels[8:] *= torch.linspace(1, 4, 8)[:, None, None]
+    inputs = [kernels]
+    if description["needs_taps"]:
+        inputs.append(torch.randn(*kernels.shape[:2], recipe.filter_size, generator=generator))
+    with torch.no_grad():
+        scores = network(*inputs)
+    if not float(scores.std()) >= 1e-5 * max(1.0, float(scores.abs().max())):
+        raise ProductError(
+            f"the network gives {float(scores.mean()):.4g} whatever it sees: training has failed, "
+            "train again with another seed or a lower learning rate; nothing was exported"
+        )
+
+
+def entries(repository: ModelRepository) -> dict[str, dict[str, Any]]:
+    """File, digest, version and platform of each model, for `repository.yaml`."""
+    found = {}
+    for name, model in sorted(repository.models.items()):
+        version = model.resolve()
+        entry: dict[str, Any] = {"platform": model.platform.name.lower(), "version": version}
+        if model.platform is not Platform.ENSEMBLE:
+            entry["file"] = f"{name}/{version}/{model.file_name}"
+            entry["sha256"] = hashlib.sha256(model.file(version).read_bytes()).hexdigest()
+        found[name] = entry
+    return found

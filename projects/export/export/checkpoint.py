@@ -25,8 +25,7 @@ def open_run(
 
     Raises:
         FileNotFoundError: A file is missing.
-        ProductError: The two files do not belong together, other settings were used, or the
-            network takes more than strain.
+        ProductError: The two files do not belong together, or other settings were used.
     """
     description_path, model_path = folder / "model.yaml", folder / "model.pt"
     for path in (description_path, model_path):
@@ -40,10 +39,4 @@ def open_run(
             f"{description['sha256'][:12]}: the two are not of one training, train again"
         )
     compare_settings(description["settings"], str(description_path), experiment, SAME_MODEL)
-    if description.get("needs_taps"):
-        raise ProductError(
-            f"{description_path} describes {description['architecture']}, which takes the "
-            "whitening filters beside the strain: no exported model is given them; train another "
-            "architecture"
-        )
     return torch.jit.load(str(model_path), map_location="cpu").eval(), description

@@ -1,29 +1,7 @@
-"""The graphs that are exported."""
+"""The networks' parts as modules that take and give arrays."""
 
 import torch
-from preprocessing import WhitenBlock, WhiteningRecipe
 from torch import Tensor
-
-
-class StrainToScore(torch.nn.Module):
-    """Whiten the kernel at the end of a window of raw strain and score it.
-
-    Args:
-        network: Scores whitened kernels.
-        recipe: Whitening settings.
-
-    Input: Raw strain, of shape (batch, ifo, psd_size + filter_size + kernel_size).
-    Output: Score, of shape (batch, 1).
-    """
-
-    def __init__(self, network: torch.nn.Module, recipe: WhiteningRecipe) -> None:
-        super().__init__()
-        self.whiten = WhitenBlock(recipe)
-        self.network = network
-
-    def forward(self, strain: Tensor) -> Tensor:
-        """See the class."""
-        return self.network(self.whiten(strain))[:, None]
 
 
 class Score(torch.nn.Module):
@@ -36,6 +14,18 @@ class Score(torch.nn.Module):
     def forward(self, kernel: Tensor) -> Tensor:
         """See the class."""
         return self.network(kernel)[:, None]
+
+
+class FilteredScore(torch.nn.Module):
+    """The same of a network that looks at the whitening filters, too."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, kernel: Tensor, taps: Tensor) -> Tensor:
+        """See the class."""
+        return self.network(kernel, taps)[:, None]
 
 
 class Towers(torch.nn.Module):

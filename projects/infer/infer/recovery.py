@@ -93,6 +93,7 @@ def recover(
     reach = round((experiment.kernel_length + search.integration_length) * rate)
     statistic, time = np.empty(len(injections.time)), np.empty(len(injections.time))
     pieces: list[np.ndarray] = []
+    filters: list[np.ndarray] = []
     begins: list[float] = []
     first = 0
     starts = np.array([s.gps_start for s in stretches])
@@ -122,13 +123,14 @@ def recover(
         low, high = max(0, start), min(2 * reach, start + signal.shape[-1])
         piece[:, low:high] += signal[:, low - start : high - start]
         pieces.append(piece.numpy())
+        filters.append(taps.numpy())
         begins.append(places[0].time - shift[0] + begin / rate)
         if len(pieces) == 64 or i == len(injections.time) - 1:
-            evidence = searcher.scorer.evidence_of(np.stack(pieces))
+            evidence = searcher.scorer.evidence_of(np.stack(pieces), np.stack(filters))
             scores = searcher.statistic(evidence)
             last = first + len(pieces)
             statistic[first:last] = scores.max(axis=1)
             frame = evidence.argmax(axis=1) / searcher.timeline.frame_rate
             time[first:last] = np.array(begins) + frame + searcher.offset
-            first, pieces, begins = last, [], []
+            first, pieces, filters, begins = last, [], [], []
     return statistic, time

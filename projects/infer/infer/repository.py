@@ -1,64 +1,46 @@
-"""The exported models, run in process."""
+"""The exported models, in this process or on a server."""
 
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Future
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
 import yaml
+from hermes.aeriel.client import InferenceClient
 from ledger import ProductError
 from runtime import Experiment
 from runtime.provenance import SAME_MODEL, compare_settings
 
+# The parameter of each model's configuration that names the network it was exported from.
+NETWORK = "aframe.network"
+
 
 class Model:
-    """One ONNX model of a repository.
+    """One model of a repository, with one output.
 
     Args:
-        path: The file.
+        client: Its client.
 
-    Raises:
-        ProductError: onnxruntime cannot open it.
+    Attributes:
+        in_flight: Requests that may wait for their answers at the same time.
     """
 
-    def __init__(self, path: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        # idle threads sleep: spinning ones stall everything where cores are shared
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        providers = [
-            p
-            for p in ("CUDAExecutionProvider", "CPUExecutionProvider")
-            if p in onnxruntime.get_available_providers()
-        ]
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # onnxruntime's own exception types are not public
-            raise ProductError(f"{path} is no model that onnxruntime opens: {error}") from error
-        self.input = self.session.get_inputs()[0].name
+    def __init__(self, client: InferenceClient) -> None:
+        self.client = client
+        self.in_flight = client.in_flight
+        self.inputs = list(client.inputs)
 
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Output for an input, both float32."""
-        return self.session.run(None, {self.input: np.ascontiguousarray(values)})[0]
+    def submit(self, *arrays: np.ndarray) -> Future[np.ndarray]:
+        """Ask for the output; the inputs in the order of the model's configuration."""
+        return self.client.infer(dict(zip(self.inputs, arrays, strict=True)))
 
-
-class TorchModel:
-    """One TorchScript model of a repository: networks that ONNX has no operators for.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.module = torch.jit.load(str(path), map_location="cpu").eval()
-
-    @torch.inference_mode()
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Output for an input, both float32."""
-        return self.module(torch.from_numpy(np.ascontiguousarray(values))).numpy()
+    def __call__(self, *arrays: np.ndarray) -> np.ndarray:
+        """The output."""
+        return self.submit(*arrays).result()
 
 
 class Repository:
@@ -67,6 +49,7 @@ class Repository:
     Args:
         folder: The repository.
         experiment: The experiment.
+        address: A Triton server that serves it, as HOST:PORT; None to run it in this process.
 
     Attributes:
         network: Description of the network.
@@ -76,18 +59,27 @@ class Repository:
         ProductError: A file was changed, or made with other settings.
     """
 
-    def __init__(self, folder: Path, experiment: Experiment) -> None:
+    def __init__(self, folder: Path, experiment: Experiment, address: str | None = None) -> None:
         self.folder = Path(folder)
+        self.address = address
         path = self.folder / "repository.yaml"
         if not path.exists():
             raise FileNotFoundError(f"no model repository {folder}: expected {path}")
         content = yaml.safe_load(path.read_text())
         self.network: dict[str, Any] = content["network"]
         self.models: dict[str, Any] = content["models"]
+        self.clients: dict[str, InferenceClient] = {}
+        # A server is kept busy while answers travel; here, what waits only takes memory.
+        self.in_flight = 2 if address is None else 8
         compare_settings(self.network["settings"], str(path), experiment, SAME_MODEL)
 
-    def model(self, name: str) -> Model | TorchModel:
-        """Open a model after checking that it is the one that was exported."""
+    def model(self, name: str) -> Model:
+        """Open a model after checking that it is the one that was exported.
+
+        Raises:
+            FileNotFoundError: Its file is missing.
+            ProductError: Its file was changed, or the server has another network's.
+        """
         entry = self.models[name]
         path = self.folder / entry["file"]
         if not path.exists():
@@ -98,4 +90,35 @@ class Repository:
                 f"{path} has sha256 {found[:12]}, repository.yaml says {entry['sha256'][:12]}: "
                 "the file was changed after its export, export again"
             )
-        return TorchModel(path) if path.suffix == ".pt" else Model(path)
+        if name not in self.clients:
+            place = str(self.folder) if self.address is None else self.address
+            client = InferenceClient(
+                place, name, version=entry["version"], in_flight=self.in_flight, deadline=None
+            )
+            self.clients[name] = client
+            served = client.parameters.get(NETWORK, "")
+            if served != self.network["sha256"]:
+                raise ProductError(
+                    f"model {name} at {place} is of network {served[:12] or 'unknown'}, expected "
+                    f"{self.network['sha256'][:12]} of {self.folder}: serve that repository"
+                )
+        return Model(self.clients[name])
+
+    def close(self) -> None:
+        """End all clients."""
+        for client in self.clients.values():
+            client.close()
+        self.clients.clear()
+
+    def __enter__(self) -> Repository:
+        """Nothing is opened before it is asked for."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()

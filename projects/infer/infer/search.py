@@ -11,7 +11,7 @@ from ledger import InjectionSet, RecoveredInjections, StrainIndex, staged
 from preprocessing import WhiteningRecipe
 from preprocessing.slides import FrameTimeline, Stretch, slide_shifts
 from preprocessing.stretches import load_stretches
-from runtime import load_experiment, make_provenance, progress, require_same
+from runtime import Experiment, load_experiment, make_provenance, progress, require_same
 from runtime.provenance import SAME_MODEL
 from waveforms import injection_responses
 
@@ -21,6 +21,7 @@ from infer.recovery import recover
 from infer.repository import Repository
 from infer.scorers import make_scorer
 from infer.searcher import Found, Searcher, event_set, window_frames
+from infer.serving import Transport, served
 
 log = logging.getLogger("infer")
 
@@ -33,6 +34,8 @@ def search(
     output: Path,
     fold: int = 0,
     exclude: Path | None = None,
+    transport: Transport = "inprocess",
+    server: str | None = None,
 ) -> None:
     """Search the strain of one fold: time slides, injections, zero lag.
 
@@ -44,14 +47,34 @@ def search(
         output: Folder for background.hdf5, zero-lag.hdf5 and foreground.hdf5, put in place whole.
         fold: Fold of the experiment.
         exclude: File of windows to leave out of the background, two columns of GPS times [s].
+        transport: Where the networks run: in this process, or on a Triton server.
+        server: A Triton server that serves the repository, as HOST:PORT; with the transport
+            `triton` one is started on this machine if None.
 
     Raises:
         FileNotFoundError: An input is missing.
         ProductError: An input was made with other settings or is broken.
+        ServerError: The server does not start, or has died.
         ValueError: The strain is too short for a score or for a slide.
     """
     settings = load_experiment(experiment)
-    models = Repository(Path(repository), settings)
+    with (
+        served(Path(repository), transport, server) as address,
+        Repository(Path(repository), settings, address) as models,
+    ):
+        _search(settings, models, strain, injections, output, fold, exclude)
+
+
+def _search(
+    settings: Experiment,
+    models: Repository,
+    strain: Path,
+    injections: Path,
+    output: Path,
+    fold: int,
+    exclude: Path | None,
+) -> None:
+    """Search with models that are at hand; see `search`."""
     require_same(injections, settings, (*SAME_MODEL, "injections", "waveforms"))
     signals = InjectionSet.read(injections)
     index = StrainIndex.read(strain)
@@ -63,7 +86,7 @@ def search(
     shortest = scorer.view_length + (window - 1) / scorer.frame_rate
     stretches, runs = [], []
     for item in load_stretches(Path(strain), settings, "search", fold, shortest):
-        frames = scorer.add(item.stretch.values.numpy())
+        frames = scorer.add(item.stretch)
         stretches.append(item)
         runs.append((item.gps_start, frames, item.file.label))
 

@@ -9,17 +9,21 @@ import pytest
 import torch
 import yaml
 from architectures import ResNet, TwoTower
+from hermes.aeriel.serve import find_server
+from hermes.quiver import ModelRepository, Platform
 from infer.repository import Repository
 from infer.scorers import StreamingScorer, WindowedScorer
 from infer.search import search
 from ledger import EventSet, InjectionSet, RecoveredInjections, StrainIndex, StrainSegment
-from preprocessing import WhiteningRecipe, filter_signals, whiten
+from preprocessing import WhitenedStretch, WhiteningRecipe, filter_signals, whiten
 from runtime import load_experiment, make_provenance
 
 RATE = 512
 ASD = 1e-23
 # of the network's weights, which must come from somewhere that is the same each time
 SEED = 0
+# Features of TwoTower by detector.
+FEATURES = (2, 64)
 REPOSITORY = Path(__file__).parents[3]
 FILES = {"a": (1000.0, 60), "b": (2000.0, 45), "c": (3000.0, 30)}
 
@@ -51,28 +55,31 @@ def energetic(network: torch.nn.Module) -> torch.nn.Module:
 
 def write_repository(folder: Path, network: torch.nn.Module, experiment: object) -> Path:
     streaming = isinstance(network, TwoTower)
-    kernel = torch.randn(1, 2, network.kernel_size)
-    models = {}
-    parts = {"towers": kernel} if streaming else {"network": kernel}
+    repository = ModelRepository(folder)
+    kernel = torch.randn(2, 2, network.kernel_size)
     if streaming:
-        parts["head"] = network.towers(kernel)
-    for name, example in parts.items():
-        place = folder / name / "1" / "model.onnx"
-        place.parent.mkdir(parents=True)
-        module = Part(network, name) if streaming else Column(network)
-        torch.onnx.export(
-            module.eval(),
-            (example,),
-            str(place),
-            input_names=["x"],
-            output_names=["y"],
-            dynamic_axes={"x": {0: "b", example.ndim - 1: "t"}} if streaming else {"x": {0: "b"}},
-            dynamo=False,
-        )
-        digest = hashlib.sha256(place.read_bytes()).hexdigest()
-        models[name] = {"file": str(place.relative_to(folder)), "sha256": digest}
+        features = network.towers(kernel).detach()
+        parts = {
+            "towers": (Part(network, "towers"), {"whitened": (None, 2, None)}, [kernel]),
+            "head": (Part(network, "head"), {"features": (None, *FEATURES, None)}, [features]),
+        }
+    elif network.needs_taps:
+        shapes = {"kernel": (None, 2, network.kernel_size), "taps": (None, 2, RATE)}
+        parts = {"network": (Column(network), shapes, [kernel, torch.randn(2, 2, RATE)])}
+    else:
+        shapes = {"kernel": (None, 2, network.kernel_size)}
+        parts = {"network": (Column(network), shapes, [kernel])}
+    models = {}
+    for name, (module, shapes, examples) in parts.items():
+        model = repository.add(name, platform=Platform.ONNX if streaming else Platform.TORCHSCRIPT)
+        model.config.parameters["aframe.network"].string_value = "0" * 64
+        given = {key: array.numpy() for key, array in zip(shapes, examples, strict=True)}
+        model.export_version(module.eval(), None, shapes, ["y"], examples=given)
+        digest = hashlib.sha256(model.file().read_bytes()).hexdigest()
+        models[name] = {"file": f"{name}/1/{model.file_name}", "sha256": digest, "version": 1}
     description = {
         "streaming": streaming,
+        "needs_taps": network.needs_taps,
         "sample_rate": float(RATE),
         "kernel_size": network.kernel_size,
         "delay": 0.25,
@@ -82,9 +89,17 @@ def write_repository(folder: Path, network: torch.nn.Module, experiment: object)
     if streaming:
         for name in ("hop_size", "receptive_size", "head_size", "pool_size"):
             description[name] = getattr(network, name)
-    content = {"schema": 1, "network": description, "models": models}
+    content = {"schema": 2, "network": description, "models": models}
     (folder / "repository.yaml").write_text(yaml.safe_dump(content))
     return folder
+
+
+def whitened(values: np.ndarray, experiment: object, taps: torch.Tensor | None = None):
+    """Values as a whitened stretch, with filters that mean nothing unless they are given."""
+    recipe = WhiteningRecipe.from_settings(experiment.settings())
+    blocks = -(-values.shape[-1] // recipe.update_size)
+    none = torch.zeros(blocks, len(values), recipe.filter_size)
+    return WhitenedStretch(torch.from_numpy(values), none if taps is None else taps, none, recipe)
 
 
 class Column(torch.nn.Module):
@@ -92,8 +107,20 @@ class Column(torch.nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network(x)[:, None]
+    def forward(self, x: torch.Tensor, taps: torch.Tensor | None = None) -> torch.Tensor:
+        return (self.network(x) if taps is None else self.network(x, taps))[:, None]
+
+
+class Filtered(torch.nn.Module):
+    """Looks at the kernel and at the filter of each detector in turn."""
+
+    needs_taps = True
+    kernel_size = 768
+
+    def forward(self, kernel: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+        weights = torch.linspace(0.5, 1.5, RATE)
+        seen = (taps * weights).sum(-1) * kernel.square().mean(-1)
+        return seen[:, 0] - 2 * seen[:, 1]
 
 
 @dataclasses.dataclass
@@ -206,7 +233,7 @@ def test_sliding_frames_is_sliding_data(setup: Setup, shift: int) -> None:
     rng = np.random.default_rng(3)
     stretches = [rng.standard_normal((2, n)).astype(np.float32) for n in (9000, 6001)]
     scorer = StreamingScorer(Repository(setup.streaming, experiment), 16, 4.0, 100)
-    frames = [scorer.add(s) for s in stretches]
+    frames = [scorer.add(whitened(s, experiment)) for s in stretches]
     evidence = scorer.evidence((0, shift))
     size = sum(frames)
     hop, receptive = setup.network.hop_size, setup.network.receptive_size
@@ -234,7 +261,7 @@ def test_windowed_network_sees_slid_windows(setup: Setup) -> None:
     rng = np.random.default_rng(4)
     stretches = [rng.standard_normal((2, n)).astype(np.float32) for n in (3000, 2500)]
     scorer = WindowedScorer(Repository(setup.windowed, experiment), 16, batch=7)
-    counts = [scorer.add(s) for s in stretches]
+    counts = [scorer.add(whitened(s, experiment)) for s in stretches]
     windows = np.concatenate(
         [
             np.stack([s[:, i * 32 : i * 32 + 768] for i in range(n)])
@@ -246,6 +273,71 @@ def test_windowed_network_sees_slid_windows(setup: Setup) -> None:
         with torch.no_grad():
             expected = setup.resnet(torch.from_numpy(kernels)).numpy()
         np.testing.assert_allclose(scorer.evidence((0, shift)), expected, atol=1e-4)
+
+
+def test_a_network_that_looks_at_filters_gets_those_of_its_window(
+    setup: Setup, tmp_path: Path
+) -> None:
+    """Each detector's own, of the middle of its window, also where a slide mixes blocks."""
+    experiment = load_experiment(setup.experiment)
+    folder = write_repository(tmp_path / "repository", Filtered(), experiment)
+    recipe = WhiteningRecipe.from_settings(experiment.settings())
+    generator = torch.Generator().manual_seed(5)
+    values = [torch.randn(2, n, generator=generator) for n in (9000, 5000)]
+    taps = [
+        torch.randn(-(-v.shape[-1] // recipe.update_size), 2, RATE, generator=generator)
+        for v in values
+    ]
+    scorer = WindowedScorer(Repository(folder, experiment), 16, batch=7)
+    windows, filters = [], []
+    for v, t in zip(values, taps, strict=True):
+        count = scorer.add(whitened(v.numpy(), experiment, t))
+        for i in range(count):
+            windows.append(v[:, i * 32 : i * 32 + 768])
+            filters.append(t[(i * 32 + 384) // recipe.update_size])
+    windows, filters = torch.stack(windows), torch.stack(filters)
+    for shift in (0, 5, 170):
+        kernels = torch.stack((windows[:, 0], windows[:, 1].roll(-shift, 0)), 1)
+        theirs = torch.stack((filters[:, 0], filters[:, 1].roll(-shift, 0)), 1)
+        expected = Filtered()(kernels, theirs).numpy()
+        np.testing.assert_allclose(scorer.evidence((0, shift)), expected, rtol=1e-4, atol=1e-3)
+    pieces = values[0][None, :, :2000]
+    evidence = scorer.evidence_of(pieces.numpy(), taps[0][:1].numpy())
+    expected = [Filtered()(pieces[..., i : i + 768], taps[0][:1]) for i in (0, 32, 64)]
+    np.testing.assert_allclose(evidence[0, :3], torch.cat(expected), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.triton
+@pytest.mark.parametrize("kind", ["streaming", "windowed"])
+def test_a_server_finds_the_same_events(setup: Setup, tmp_path: Path, kind: str) -> None:
+    if find_server() is None:
+        pytest.skip("no Triton server: make the environment of projects/triton")
+    for transport in ("inprocess", "triton"):
+        search(
+            repository=getattr(setup, kind),
+            output=tmp_path / transport,
+            transport=transport,
+            **setup.inputs,
+        )
+    for name in ("background.hdf5", "zero-lag.hdf5"):
+        here, there = (EventSet.read(tmp_path / t / name) for t in ("inprocess", "triton"))
+        np.testing.assert_allclose(there.statistic, here.statistic, atol=1e-4)
+        np.testing.assert_allclose(there.time, here.time, atol=1e-6)
+        np.testing.assert_array_equal(there.slide_livetime, here.slide_livetime)
+    here, there = (
+        RecoveredInjections.read(tmp_path / t / "foreground.hdf5") for t in ("inprocess", "triton")
+    )
+    np.testing.assert_allclose(there.statistic, here.statistic, atol=1e-4)
+
+
+def test_a_server_is_named_only_where_it_is_used(setup: Setup, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--server localhost:1 has no effect"):
+        search(
+            repository=setup.streaming,
+            output=tmp_path / "events",
+            server="localhost:1",
+            **setup.inputs,
+        )
 
 
 @pytest.mark.parametrize("kind", ["streaming", "windowed"])
@@ -375,8 +467,14 @@ def test_changed_model_is_refused(setup: Setup, tmp_path: Path) -> None:
     experiment = load_experiment(setup.experiment)
     folder = write_repository(tmp_path / "repository", setup.network, experiment)
     model = folder / "head/1/model.onnx"
-    model.write_bytes(model.read_bytes() + b" ")
+    good = model.read_bytes()
+    model.write_bytes(good + b" ")
     with pytest.raises(ValueError, match=r"head/1/model.onnx has sha256"):
+        search(repository=folder, output=tmp_path / "events", **setup.inputs)
+    model.write_bytes(good)
+    config = folder / "head/config.pbtxt"
+    config.write_text(config.read_text().replace("0" * 64, "1" * 64))
+    with pytest.raises(ValueError, match=r"model head at .* is of network 1111.*, expected 0000"):
         search(repository=folder, output=tmp_path / "events", **setup.inputs)
 
 
@@ -428,25 +526,3 @@ def test_too_short_strain_is_named(setup: Setup, tmp_path: Path) -> None:
     inputs = setup.inputs | {"strain": tmp_path / "index.hdf5"}
     with pytest.raises(ValueError, match=r"long enough for a score: 10.9.*s are needed"):
         search(repository=setup.streaming, output=tmp_path / "events", **inputs)
-
-
-def test_a_torchscript_network_is_searched_with_like_any_other(
-    setup: Setup, tmp_path: Path
-) -> None:
-    """Networks without ONNX operators: the same scores as from the ONNX of the same network."""
-    content = yaml.safe_load((setup.windowed / "repository.yaml").read_text())
-    place = tmp_path / "repository" / "network" / "1" / "model.pt"
-    place.parent.mkdir(parents=True)
-    torch.jit.trace(Column(setup.resnet), torch.randn(2, 2, setup.resnet.kernel_size)).save(
-        str(place)
-    )
-    digest = hashlib.sha256(place.read_bytes()).hexdigest()
-    content["models"] = {"network": {"file": "network/1/model.pt", "sha256": digest}}
-    (tmp_path / "repository" / "repository.yaml").write_text(yaml.safe_dump(content))
-    settings = load_experiment(setup.experiment)
-    kernels = np.random.default_rng(1).standard_normal((3, 2, setup.resnet.kernel_size))
-    scores = [
-        Repository(folder, settings).model("network")(kernels.astype(np.float32))
-        for folder in (setup.windowed, tmp_path / "repository")
-    ]
-    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-5)

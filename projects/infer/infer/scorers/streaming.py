@@ -1,53 +1,19 @@
-"""Whitened strain of a whole search to scores, for any time slide."""
+"""A streaming network: towers once, the head for each slide."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 
 import numpy as np
 import torch
 from architectures import log_mean_exp
 from architectures.base import FRAME_RATE
+from preprocessing import WhitenedStretch
 
 from infer.repository import Repository
-
-
-class Scorer(ABC):
-    """Scores of slides of a row of frames.
-
-    Frames of all stretches stand in one row, detector by detector. A slide pairs frame i of the
-    first detector with frame i + shift of another, around the end of the row.
-
-    Attributes:
-        frame_rate: Frames per second [Hz].
-        score_frames: Frames that one score looks at.
-        stride: Frames between two scores.
-        view_length: Time that one frame looks at [s].
-        evidence_length: Time that one value of the evidence looks at [s].
-    """
-
-    frame_rate: float
-    score_frames: int
-    stride: int
-    view_length: float
-    evidence_length: float
-
-    @abstractmethod
-    def add(self, whitened: np.ndarray) -> int:
-        """Append a stretch of whitened strain, of shape (ifo, time); returns its frames."""
-
-    @abstractmethod
-    def evidence(self, shifts: Sequence[int]) -> np.ndarray:
-        """Evidence at each frame of a slide, of shape (frame,), to the end of the row."""
-
-    @abstractmethod
-    def evidence_of(self, whitened: np.ndarray) -> np.ndarray:
-        """Evidence of stretches of their own, of shape (batch, ifo, time) to (batch, frame)."""
-
-    @abstractmethod
-    def scores(self, evidence: np.ndarray) -> np.ndarray:
-        """Scores from evidence, (batch, frame) to (batch, score)."""
+from infer.scorers.base import Scorer
 
 
 class StreamingScorer(Scorer):
@@ -82,8 +48,9 @@ class StreamingScorer(Scorer):
         self.features: list[np.ndarray] = []
         self.row: np.ndarray | None = None
 
-    def add(self, whitened: np.ndarray) -> int:
+    def add(self, stretch: WhitenedStretch) -> int:
         """See `Scorer`."""
+        whitened = stretch.values.numpy()
         count = 0
         for start in range(0, whitened.shape[-1] - self.view + 1, self.part):
             stop = start + self.part + self.view - self.hop
@@ -104,9 +71,19 @@ class StreamingScorer(Scorer):
         row = self._row()
         size = row.shape[-1]
         found = np.empty(size - self.head_size + 1, dtype=np.float32)
+        # the client keeps a copy of what it sends
         buffer = np.empty((1, *row.shape[:2], self.part_frames), dtype=np.float32)
+        waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
+
+        def collect() -> None:
+            begin, answer = waiting.popleft()
+            part = answer.result()[0]
+            found[begin : begin + len(part)] = part
+
         step = self.part_frames - self.head_size + 1
         for start in range(0, len(found), step):
+            if len(waiting) == self.head.in_flight:
+                collect()
             count = min(step, len(found) - start) + self.head_size - 1
             for ifo, shift in enumerate(shifts):
                 begin = (start + shift) % size
@@ -114,83 +91,15 @@ class StreamingScorer(Scorer):
                 buffer[0, ifo, :, :first] = row[ifo, :, begin : begin + first]
                 buffer[0, ifo, :, first:count] = row[ifo, :, : count - first]
             part = buffer if count == self.part_frames else buffer[..., :count]
-            found[start : start + count - self.head_size + 1] = self.head(part)[0]
+            waiting.append((start, self.head.submit(part)))
+        while waiting:
+            collect()
         return found
 
-    def evidence_of(self, whitened: np.ndarray) -> np.ndarray:
-        """See `Scorer`."""
+    def evidence_of(self, whitened: np.ndarray, taps: np.ndarray) -> np.ndarray:
+        """See `Scorer`; the filters are not looked at."""
         return self.head(self.towers(whitened))
 
     def scores(self, evidence: np.ndarray) -> np.ndarray:
         """See `Scorer`."""
         return log_mean_exp(torch.from_numpy(evidence), self.pool_size, self.stride).numpy()
-
-
-class WindowedScorer(Scorer):
-    """A network that is run on each window of each slide.
-
-    Args:
-        repository: The exported models.
-        scores_per_second: Rate of the scores [Hz].
-        batch: Windows scored at once.
-    """
-
-    def __init__(self, repository: Repository, scores_per_second: int, batch: int = 128) -> None:
-        network = repository.network
-        self.network = repository.model("network")
-        self.size = network["kernel_size"]
-        self.hop = round(network["sample_rate"] / scores_per_second)
-        self.frame_rate = scores_per_second
-        self.stride = self.score_frames = 1
-        self.view_length = self.evidence_length = self.size / network["sample_rate"]
-        self.batch = batch
-        self.windows: list[np.ndarray] = []
-
-    def _windows(self, whitened: np.ndarray) -> np.ndarray:
-        """View of all windows, (..., ifo, time) to (..., window, ifo, time)."""
-        view = np.lib.stride_tricks.sliding_window_view(whitened, self.size, axis=-1)
-        return np.moveaxis(view[..., :: self.hop, :], -2, -3)
-
-    def add(self, whitened: np.ndarray) -> int:
-        """See `Scorer`."""
-        windows = self._windows(whitened)
-        self.windows.append(windows)
-        return len(windows)
-
-    def evidence(self, shifts: Sequence[int]) -> np.ndarray:
-        """See `Scorer`."""
-        offsets = np.cumsum([0, *(len(w) for w in self.windows)])
-        size = int(offsets[-1])
-        found = np.empty(size, dtype=np.float32)
-        for start in range(0, size, self.batch):
-            frames = np.arange(start, min(start + self.batch, size))
-            kernels = np.empty((len(frames), len(shifts), self.size), dtype=np.float32)
-            for ifo, shift in enumerate(shifts):
-                partner = (frames + shift) % size
-                owner = np.searchsorted(offsets, partner, side="right") - 1
-                for stretch in np.unique(owner):
-                    mine = owner == stretch
-                    place = partner[mine] - offsets[stretch]
-                    kernels[mine, ifo] = self.windows[stretch][place, ifo]
-            found[frames] = self.network(kernels)[:, 0]
-        return found
-
-    def evidence_of(self, whitened: np.ndarray) -> np.ndarray:
-        """See `Scorer`."""
-        windows = self._windows(whitened)
-        flat = windows.reshape(-1, *windows.shape[-2:])
-        scores = [
-            self.network(flat[k : k + self.batch])[:, 0] for k in range(0, len(flat), self.batch)
-        ]
-        return np.concatenate(scores).reshape(windows.shape[:2])
-
-    def scores(self, evidence: np.ndarray) -> np.ndarray:
-        """See `Scorer`."""
-        return evidence
-
-
-def make_scorer(repository: Repository, scores_per_second: int) -> Scorer:
-    """The scorer for the kind of network in a repository."""
-    if repository.network["streaming"]:
-        return StreamingScorer(repository, scores_per_second)
-    return WindowedScorer(repository, scores_per_second)
