@@ -343,6 +343,10 @@ class Evaluation(Section):
     """Source-frame masses at which a sensitive volume is given [Msun]."""
     mass_width: Positive = 0.1
     """Width of the log-normal mass distribution around a pair."""
+    populations: tuple[str, ...] = ()
+    """Populations, besides, at which a sensitive volume is given: names of `libs/priors` or files
+    as for `waveforms.prior`. The first is the one of which events are the signals in p_astro; the
+    injections' own if there is none."""
     interval: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Probability content of the intervals."""
     num_loudest: Annotated[int, Field(ge=0)] = 5
@@ -487,7 +491,7 @@ class Experiment(Section):
 
     def files(self) -> list[str]:
         """Names in the experiment that may be those of files beside it: part of its numbers."""
-        names = [self.waveforms.prior]
+        names = [self.waveforms.prior, *self.evaluation.populations]
         noise = None if isinstance(self.strain, ImportedStrain) else self.strain.noise
         if noise is not None:
             names += [curve for ifo in noise.noise_curves for curve in noise.curves(ifo)]

@@ -90,6 +90,7 @@ def test_digest_changes_with_every_number_and_with_nothing_else(write):
         {"search.cluster_length": 3},
         {"strain.noise_curves": {"H1": "b", "L1": "a"}},
         {"evaluation.num_loudest": 1},
+        {"evaluation.populations": ["spin_bbh"]},
     ]
     digests = {load_experiment(write(change)).digest() for change in changed}
     assert len(digests | {base.digest()}) == len(changed) + 1
@@ -155,5 +156,7 @@ def test_files_that_an_experiment_may_name(write):
         },
     }
     changes = {"strain": strain, "lowpass": 50.0, "waveforms.prior": "mine.yaml"}
+    changes |= {"evaluation.populations": ["target.prior", "spin_bbh"]}
     named = load_experiment(write(changes)).files()
-    assert named == ["a", "b", "d.xml", "g.txt", "mine.yaml", "s.csv", "x.hdf5"]
+    expected = ["a", "b", "d.xml", "g.txt", "mine.yaml", "s.csv", "spin_bbh", "target.prior"]
+    assert named == [*expected, "x.hdf5"]

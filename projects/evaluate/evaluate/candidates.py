@@ -1,13 +1,14 @@
 """Zero-lag events with their false-alarm rates, and what became of the known events."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ledger import StrainIndex
 
 from evaluate.inputs import FoldResult
-from evaluate.rates import expected_noise_events, false_alarm_rate
+from evaluate.origin import Origin
+from evaluate.rates import expected_noise_events, false_alarm_probability, false_alarm_rate
 
 # An event is that of a known merger if their times are this close [s].
 COINCIDENCE = 0.5
@@ -28,7 +29,9 @@ class Candidate:
             as loud. None where the rate is.
         is_upper_limit: No background event is as loud, the rate is below `far`.
         expected: Number of noise events as significant that the whole search would give.
+        probability: Probability that noise gives the whole search an event as significant.
         known: Name of the known event in whose window it lies; None if in none.
+        origin: Whether it is a signal, and of what; None if too quiet to be asked.
     """
 
     gps: float
@@ -40,7 +43,9 @@ class Candidate:
     far_interval: tuple[float, float] | None
     is_upper_limit: bool
     expected: float
+    probability: float
     known: str | None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,7 @@ def find_candidates(
             background.threshold,
         )
         expected = expected_noise_events(far.count, background.livetime, searched)
+        probability = false_alarm_probability(far.count, background.livetime, searched)
         times = np.asarray(events.time)[:, 0]
         for i, gps in enumerate(times):
             inside = np.flatnonzero((windows[:, 0] <= gps) & (gps < windows[:, 1]))
@@ -118,6 +124,7 @@ def find_candidates(
                     far_interval=None if missing else (float(far.lower[i]), float(far.upper[i])),
                     is_upper_limit=bool(far.is_upper_limit[i]),
                     expected=float(expected[i]),
+                    probability=float(probability[i]),
                     known=index.known_label[inside[0]] if len(inside) else None,
                 )
             )
@@ -132,6 +139,15 @@ def find_candidates(
         )
 
     return sorted(candidates, key=order)
+
+
+def with_origins(
+    candidates: Sequence[Candidate], origins: Sequence[Origin | None]
+) -> list[Candidate]:
+    """The same events with their origins, one for each."""
+    return [
+        replace(event, origin=origin) for event, origin in zip(candidates, origins, strict=True)
+    ]
 
 
 def find_known(

@@ -6,15 +6,19 @@ from runtime import Experiment
 
 from evaluate.inputs import FoldResult
 from evaluate.rates import YEAR
+from evaluate.repeats import Repeats, repeat_notes
 
 
-def fold_notes(result: FoldResult, index: StrainIndex, experiment: Experiment) -> list[str]:
+def fold_notes(
+    result: FoldResult, index: StrainIndex, experiment: Experiment, repeats: Repeats
+) -> list[str]:
     """What limits the numbers of a fold.
 
     Args:
         result: Results of the fold.
         index: The strain index.
         experiment: The experiment.
+        repeats: What its loudest background events have in common.
     """
     notes = []
     livetime = result.background.livetime
@@ -34,6 +38,8 @@ def fold_notes(result: FoldResult, index: StrainIndex, experiment: Experiment) -
             f"{np.count_nonzero(inside)} background events lie in the window of a known event in "
             "one of the detectors: false-alarm rates are too large if a signal is among them."
         )
+    window = experiment.kernel_length + experiment.search.integration_length
+    notes += repeat_notes(repeats, experiment.search.slide_step, window)
     when = result.injections.injection_time
     analysed = np.zeros(len(when), dtype=bool)
     for start, stop in np.asarray(result.zero_lag.analysed):

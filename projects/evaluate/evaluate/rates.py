@@ -18,6 +18,7 @@ refused if the searched times overlap (`evaluate.inputs`). `test_evaluate_rates.
 cases by simulation.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,12 +130,23 @@ def threshold_at_far(far: float, background: np.ndarray, livetime: float) -> flo
     Raises:
         ValueError: The livetime or the rate is not positive, or the background is empty.
     """
+    return thresholds_at_far([far], background, livetime)[0]
+
+
+def thresholds_at_far(
+    rates: Sequence[float], background: np.ndarray, livetime: float
+) -> list[float | None]:
+    """Thresholds at several false-alarm rates, for the price of one; see `threshold_at_far`."""
     years = _years(livetime)
-    if not far > 0:
-        raise ValueError(f"a false-alarm rate of {far} per year is not positive")
     loud_first = -np.sort(-np.asarray(background, dtype=np.float64))
     if not len(loud_first):
         raise ValueError("the background holds no event to take a threshold from")
+    return [_threshold(far, loud_first, years) for far in rates]
+
+
+def _threshold(far: float, loud_first: np.ndarray, years: float) -> float | None:
+    if not far > 0:
+        raise ValueError(f"a false-alarm rate of {far} per year is not positive")
     allowed = int(far * years)
     # The product can round to either side of a whole number; the quotient decides, because it
     # is what `false_alarm_rate` gives.
@@ -147,8 +159,8 @@ def threshold_at_far(far: float, background: np.ndarray, livetime: float) -> flo
     if allowed >= len(loud_first):
         return float(loud_first[-1])
     # the n-th loudest, unless it ties with the next: then the quietest event that is louder
-    louder = loud_first[loud_first > loud_first[allowed]]
-    return float(louder[-1] if len(louder) else np.nextafter(loud_first[0], np.inf))
+    louder = np.searchsorted(-loud_first, -loud_first[allowed], side="left")
+    return float(loud_first[louder - 1] if louder else np.nextafter(loud_first[0], np.inf))
 
 
 def expected_noise_events(count: np.ndarray, livetime: float, searched: float) -> np.ndarray:
@@ -165,6 +177,25 @@ def expected_noise_events(count: np.ndarray, livetime: float, searched: float) -
         searched: Time searched by all folds together [s].
     """
     return (np.asarray(count) + 1) * searched / livetime
+
+
+def false_alarm_probability(count: np.ndarray, livetime: float, searched: float) -> np.ndarray:
+    """Probability that the noise of the search holds an event that looks at least as significant.
+
+    The trials factor of a search of length `searched`: the noise events of search and background,
+    the loudest first, come in random order, each from the search with the probability
+    searched / (searched + livetime). That one of the search comes before the one that follows
+    `count` of the background has the probability 1 - (1 + searched / livetime)^-(count + 1). It
+    holds whatever the rate of the noise is, which is not known but through the background, and
+    is `expected_noise_events` where that is small.
+
+    Args:
+        count: Number of background events at or above the statistic.
+        livetime: Livetime of the fold's background [s].
+        searched: Time searched by all folds together [s]. With folds of different backgrounds
+            the livetime is taken as if all had that of the event's own.
+    """
+    return -np.expm1(-(np.asarray(count) + 1) * np.log1p(searched / livetime))
 
 
 def _years(livetime: float) -> float:

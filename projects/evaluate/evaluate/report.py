@@ -2,22 +2,29 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from ledger import staged
 from ledger.product import product_id
 from priors import load_population
-from runtime import load_experiment
+from runtime import Experiment, generator_for, load_experiment
 from runtime.provenance import code_version
 
-from evaluate.candidates import find_candidates, find_known
+from evaluate.candidates import Candidate, find_candidates, find_known, with_origins
 from evaluate.curves import read_curves
-from evaluate.inputs import read_results, read_stages
+from evaluate.densities import SourceDensity
+from evaluate.inputs import FoldResult, read_results, read_stages
 from evaluate.notes import fold_notes
+from evaluate.origin import Origins, find_origins
 from evaluate.page import Findings, render
 from evaluate.rejected import with_rejected
-from evaluate.sensitivity import measure_volumes, recover
+from evaluate.repeats import find_repeats
+from evaluate.sensitivity import Volumes, measure_volumes, recover
 from evaluate.summary import summarise
+from evaluate.targets import population_target
+from evaluate.volume import Draws
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +57,54 @@ def report(
     settings = load_experiment(experiment)
     wall_times = read_stages(stages)
     curves = [read_curves(folder) for folder in runs]
-    source = load_population(
-        settings.waveforms.prior, settings.waveforms.redshift_max, Path(settings.source).parent
-    )
+    evaluation = settings.evaluation
+    source, *others = [
+        load_population(name, settings.waveforms.redshift_max, Path(settings.source).parent)
+        for name in (settings.waveforms.prior, *evaluation.populations)
+    ]
+    weighted = evaluation.mass_pairs or evaluation.populations
+    density = SourceDensity(source) if weighted else None
+    targets = [
+        population_target(
+            SourceDensity(other),
+            SourceDensity(source),
+            generator_for(settings.seed, "evaluate", "population", i),
+        )
+        for i, other in enumerate(others)
+    ]
     index, folds = read_results(results, settings, strain)
     folds = [with_rejected(result, source, settings.seed) for result in folds]
-    evaluation = settings.evaluation
     candidates = find_candidates(folds, index, evaluation.interval)
-    known = find_known(folds, index, candidates, max(evaluation.false_alarm_rates))
     recovered = recover(folds, settings)
-    volumes, warnings = measure_volumes(folds, settings, recovered, source.log_prob_source_masses)
-    notes = {result.fold: fold_notes(result, index, settings) for result in folds}
+    volumes = measure_volumes(folds, settings, recovered, density, targets)
+    window = settings.kernel_length + settings.search.integration_length
+    repeats = [find_repeats(result.background, window) for result in folds]
+    notes = {
+        result.fold: fold_notes(result, index, settings, repeated)
+        for result, repeated in zip(folds, repeats, strict=True)
+    }
     for result in folds:
         for note in notes[result.fold]:
             log.warning("fold %d: %s", result.fold, note)
-    for warning in warnings:
+    origins = _origins(folds, candidates, volumes, settings)
+    if origins is not None:
+        candidates = with_origins(candidates, origins.by_candidate)
+        volumes.warnings.extend([] if origins.warning is None else [origins.warning])
+    for warning in volumes.warnings:
         log.warning(warning)
+    known = find_known(folds, index, candidates, max(evaluation.false_alarm_rates))
     summary = summarise(
-        settings, version, folds, candidates, known, recovered, volumes, wall_times, notes
+        settings,
+        version,
+        folds,
+        candidates,
+        known,
+        recovered,
+        volumes,
+        wall_times,
+        notes,
+        repeats,
+        origins,
     )
     findings = Findings(
         experiment=settings,
@@ -77,11 +114,11 @@ def report(
         candidates=candidates,
         known=known,
         recovered=recovered,
-        volumes=volumes,
+        volumes=volumes.pairs,
         curves=curves,
         stages=wall_times,
         notes=notes,
-        warnings=warnings,
+        warnings=volumes.warnings,
         strain_id=product_id(strain),
     )
     page = render(findings, summary)
@@ -90,3 +127,29 @@ def report(
         (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
         (folder / "index.html").write_text(page, encoding="utf-8")
     log.info("the report is at %s", output / "index.html")
+
+
+def _origins(
+    folds: Sequence[FoldResult],
+    candidates: Sequence[Candidate],
+    volumes: Volumes,
+    settings: Experiment,
+) -> Origins | None:
+    """Origin of the events, with signals of the first population, or as the injections are."""
+    if volumes.populations:
+        population, draws = volumes.populations[0].population, volumes.populations[0].draws
+    else:
+        population = settings.waveforms.prior
+        draws = [
+            Draws(
+                weights=np.ones(len(result.injections.snr)),
+                num_drawn=len(result.injections.snr) + len(result.injections.rejected_snr),
+                volume=result.injections.volume,
+                livetime=result.zero_lag.livetime,
+            )
+            for result in folds
+        ]
+    coincidence = settings.search.cluster_length
+    return find_origins(
+        folds, candidates, draws, population, coincidence, settings.evaluation.interval
+    )

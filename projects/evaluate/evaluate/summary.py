@@ -1,6 +1,7 @@
 """The numbers of a report, for machines."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ from runtime import Experiment
 
 from evaluate.candidates import Candidate, KnownEvent
 from evaluate.inputs import FoldResult
+from evaluate.origin import Origin, Origins
 from evaluate.rates import YEAR
-from evaluate.sensitivity import PairSensitivity
+from evaluate.repeats import Repeats
+from evaluate.sensitivity import TargetSensitivity, Volumes
 
 SCHEMA = 1
 
@@ -26,9 +29,11 @@ def summarise(
     candidates: Sequence[Candidate],
     known: Sequence[KnownEvent],
     recovered: Mapping[float, list[np.ndarray] | None],
-    volumes: Sequence[PairSensitivity],
+    volumes: Volumes,
     stages: Mapping[str, float],
     notes: Mapping[int, list[str]],
+    repeats: Sequence[Repeats],
+    origins: Origins | None,
 ) -> dict[str, Any]:
     """Contents of `summary.json`.
 
@@ -39,10 +44,13 @@ def summarise(
         candidates: All zero-lag events, the most significant first.
         known: What became of the known events.
         recovered: Which injections are found at each false-alarm rate.
-        volumes: Sensitive volumes of all mass pairs.
+        volumes: Sensitive volumes.
         stages: Wall time of each stage [s].
         notes: Sentences on what to be careful with, by fold.
+        repeats: What the loudest background events of each fold have in common.
+        origins: How many signals there are; None if this is not known.
     """
+    rates = experiment.evaluation.false_alarm_rates
     num_accepted = sum(len(result.injections.snr) for result in folds)
     num_rejected = sum(len(result.injections.rejected_snr) for result in folds)
     return {
@@ -67,32 +75,35 @@ def summarise(
             },
         },
         "sensitive_volume": [
-            {
-                "mass_1_source": pair.pair[0],
-                "mass_2_source": pair.pair[1],
-                "far_per_year": far,
-                "volume_gpc3": None if volume is None else volume.volume,
-                "std_gpc3": None if volume is None else volume.std,
-                "effective_samples": None if volume is None else volume.effective_samples,
-            }
-            for pair in volumes
-            for far, volume in zip(
-                experiment.evaluation.false_alarm_rates, pair.at_far, strict=True
-            )
+            {"mass_1_source": pair.pair[0], "mass_2_source": pair.pair[1], **row}
+            for pair in volumes.pairs
+            for row in _volumes(pair, rates)
         ],
+        "population_volume": [
+            {"population": target.population, **row}
+            for target in volumes.populations
+            for row in _volumes(target, rates)
+        ],
+        "signals": _signals(origins),
         "zero_lag": [
             {
                 "gps": event.gps,
                 "statistic": event.statistic,
                 "far_per_year": event.far,
                 "far_interval_per_year": event.far_interval and list(event.far_interval),
+                "noise_events": event.expected,
+                "false_alarm_probability": event.probability,
+                **_origin(event.origin),
                 "known_event": event.known,
                 "fold": event.fold,
             }
             for event in candidates
         ],
         "known_events": [_known(event) for event in known],
-        "folds": [_fold(result, notes[result.fold]) for result in folds],
+        "folds": [
+            _fold(result, notes[result.fold], repeated)
+            for result, repeated in zip(folds, repeats, strict=True)
+        ],
         "stages": {name: {"wall_s": seconds} for name, seconds in stages.items()},
     }
 
@@ -116,7 +127,50 @@ def _known(event: KnownEvent) -> dict[str, Any]:
     }
 
 
-def _fold(result: FoldResult, notes: list[str]) -> dict[str, Any]:
+def _volumes(target: TargetSensitivity, rates: Sequence[float]) -> list[dict[str, Any]]:
+    """One row for each false-alarm rate; null where it is not supported."""
+    rows = []
+    for far, volume, error in zip(rates, target.at_far, target.bootstrap_std, strict=True):
+        rows.append(
+            {
+                "far_per_year": far,
+                "volume_gpc3": volume and volume.volume,
+                "std_gpc3": volume and volume.std,
+                "bootstrap_std_gpc3": error,
+                "time_volume_gpc3_yr": volume and volume.time_volume,
+                "time_volume_std_gpc3_yr": volume and volume.time_volume_std,
+                "effective_samples": volume and volume.effective_samples,
+                "covered": target.covered,
+            }
+        )
+    return rows
+
+
+def _signals(origins: Origins | None) -> dict[str, Any] | None:
+    if origins is None:
+        return None
+    return {
+        "population": origins.population,
+        "num_events": origins.num_events,
+        "noise_events": origins.noise_events,
+        "expected": origins.signals[1],
+        "expected_interval": [origins.signals[0], origins.signals[2]],
+        "rate_per_gpc3_yr": origins.rate and origins.rate[1],
+        "rate_interval_per_gpc3_yr": origins.rate and [origins.rate[0], origins.rate[2]],
+        "effective_samples": origins.effective_samples,
+    }
+
+
+def _origin(origin: Origin | None) -> dict[str, Any]:
+    return {
+        "p_astro": origin and origin.p_astro,
+        "p_astro_unextrapolated": origin and origin.p_astro_unextrapolated,
+        "p_astro_is_extrapolated": origin and origin.is_extrapolated,
+        "p_class": origin and origin.classes,
+    }
+
+
+def _fold(result: FoldResult, notes: list[str], repeats: Repeats) -> dict[str, Any]:
     background = result.background
     return {
         "fold": result.fold,
@@ -126,5 +180,11 @@ def _fold(result: FoldResult, notes: list[str]) -> dict[str, Any]:
         "num_events": len(background.statistic),
         "loudest": float(background.statistic.max()),
         "far_floor_per_year": YEAR / background.livetime,
+        "loudest_background": {
+            "num_events": repeats.num_events,
+            "num_effective": repeats.num_effective,
+            "num_seen_twice": repeats.num_seen_twice,
+            "repeated_times": [asdict(time) for time in repeats.times],
+        },
         "notes": notes,
     }

@@ -27,6 +27,7 @@ class FakeSearch:
         evaluation: Settings of the evaluation to replace.
         background_livetime: Livetime of each fold's background [s].
         num_injections: Number of draws in each fold.
+        prior: Population of the injections, that of the experiment if None.
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class FakeSearch:
         evaluation: dict | None = None,
         background_livetime: float = 1.2e6,
         num_injections: int = 4000,
+        prior: str | None = None,
     ) -> None:
         self.folder = folder
         self.background_livetime = background_livetime
         self.num_injections = num_injections
         settings = yaml.safe_load((CONFIGS / experiment / "experiment.yaml").read_text())
         settings["evaluation"].update(evaluation or {})
+        settings["waveforms"]["prior"] = prior or settings["waveforms"]["prior"]
         self.experiment_file = folder / "experiment.yaml"
         folder.mkdir(parents=True, exist_ok=True)
         self.experiment_file.write_text(yaml.safe_dump(settings))
@@ -157,16 +160,24 @@ class FakeSearch:
         shift = np.zeros((num_slides, 2))
         shift[:, 1] = 6.0 * np.arange(1, num_slides + 1)
         slide = rng.integers(num_slides, size=size)
-        first = times(size)
+        # the other detector's time lies further by the shift, in the analysed time as a circle
+        place = rng.uniform(0, searched, size)
+        lengths = np.diff(analysed, axis=1)[:, 0]
+        begins = np.cumsum(lengths) - lengths
+        both = []
+        for at in (place, (place + shift[slide, 1]) % searched):
+            file = np.searchsorted(begins, at, side="right") - 1
+            both.append(analysed[file, 0] + at - begins[file])
+        when = np.stack(both, axis=1)
         # away from the windows of known events, as the search leaves them out
-        windows = self.index.known_window
-        for _ in range(2):
-            hit = ((windows[:, :1] <= first) & (first < windows[:, 1:])).any(axis=0)
-            first[hit] += 5.0
+        windows = self.index.known_window[:, :, None, None]
+        away = ~((windows[:, 0] <= when) & (when < windows[:, 1])).any(axis=(0, 2))
+        when, slide = when[away], slide[away]
+        size = len(slide)
         background = EventSet(
             kind="background",
             statistic=noise(size),
-            time=np.stack([first, first], axis=1),
+            time=when,
             slide=slide,
             fold=np.full(size, fold),
             slide_shift=shift,

@@ -6,12 +6,15 @@ from astropy.stats import poisson_conf_interval
 from evaluate.rates import (
     YEAR,
     expected_noise_events,
+    false_alarm_probability,
     false_alarm_rate,
     poisson_interval,
     threshold_at_far,
+    thresholds_at_far,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 
 def test_year_is_julian():
@@ -84,6 +87,53 @@ def test_rate_is_unbiased():
         assert c.rate[0] == max(c.count[0], 1) * YEAR / livetime
     covered = [c.lower[0] <= truth <= c.upper[0] for c in counted]
     assert np.mean(covered) > 0.88
+
+
+@pytest.mark.parametrize("mean", [0.3, 3.0, 10.0])
+def test_ten_thousand_experiments_are_covered_as_stated(mean):
+    """Backgrounds from which an event's rate is read, with its interval, as in a report."""
+    rng = np.random.default_rng(11)
+    livetime, interval, experiments = YEAR / 7, 0.9, 10_000
+    # of all events, one in fifty is at least as loud as the one asked for
+    loudness, rate = np.log(50), 50 * mean / livetime
+    covered = np.empty(experiments, dtype=bool)
+    for i in range(experiments):
+        background = simulate(rng, rate, livetime)
+        far = false_alarm_rate(np.array([loudness]), background, livetime, interval)
+        covered[i] = far.lower[0] <= 7 * mean <= far.upper[0]
+    # of the interval of Garwood: counts of which the interval holds the mean
+    counts = np.arange(200)
+    low, high = poisson_interval(counts, interval)
+    exact = poisson.pmf(counts, mean)[(low <= mean) & (mean <= high)].sum()
+    assert exact >= interval
+    assert abs(covered.mean() - exact) < 4 * np.sqrt(exact * (1 - exact) / experiments) + 1e-4
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_probability_of_a_false_alarm_anywhere_in_the_search(count):
+    """Ten thousand searches of noise: how many hold an event that looks so significant."""
+    rng = np.random.default_rng(12)
+    livetime, searched, rate, experiments = 2e6, 3e5, 1e-4, 10_000
+    happened = 0
+    for _ in range(experiments):
+        background = np.sort(rng.random(rng.poisson(rate * livetime)))
+        events = rng.random(rng.poisson(rate * searched))
+        louder = len(background) - np.searchsorted(background, events)
+        happened += bool(np.any(louder <= count))
+    expected = float(false_alarm_probability(count, livetime, searched))
+    spread = 4 * np.sqrt(expected * (1 - expected) / experiments)
+    assert happened / experiments == pytest.approx(expected, abs=spread)
+    assert expected < expected_noise_events(count, livetime, searched)
+    tiny = false_alarm_probability(np.array([0]), 1e12, 1.0)
+    np.testing.assert_allclose(tiny, expected_noise_events(0, 1e12, 1.0))
+
+
+def test_thresholds_of_several_rates_are_those_of_each():
+    background = np.random.default_rng(13).integers(0, 30, 200).astype(float)
+    rates = [0.1, 1.0, 17.3, 50.0, 1e4]
+    assert thresholds_at_far(rates, background, YEAR) == [
+        threshold_at_far(far, background, YEAR) for far in rates
+    ]
 
 
 @pytest.mark.parametrize("allowed", [1, 2, 10])

@@ -18,6 +18,7 @@ from evaluate.rates import YEAR
 from evaluate.report import report
 from fake_search import FakeSearch
 from ledger import EventSet, ProductError, RecoveredInjections
+from priors import PowerLawMasses
 
 KEYS = {
     "schema": None,
@@ -33,6 +34,21 @@ KEYS = {
         "far_per_year",
         "volume_gpc3",
         "std_gpc3",
+        "bootstrap_std_gpc3",
+        "time_volume_gpc3_yr",
+        "time_volume_std_gpc3_yr",
+        "effective_samples",
+        "covered",
+    },
+    "population_volume": None,
+    "signals": {
+        "population",
+        "num_events",
+        "noise_events",
+        "expected",
+        "expected_interval",
+        "rate_per_gpc3_yr",
+        "rate_interval_per_gpc3_yr",
         "effective_samples",
     },
     "zero_lag": {
@@ -40,6 +56,12 @@ KEYS = {
         "statistic",
         "far_per_year",
         "far_interval_per_year",
+        "noise_events",
+        "false_alarm_probability",
+        "p_astro",
+        "p_astro_unextrapolated",
+        "p_astro_is_extrapolated",
+        "p_class",
         "known_event",
         "fold",
     },
@@ -377,6 +399,128 @@ def test_background_in_the_window_of_a_known_event_is_told(search, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert any(note.startswith("3 background events") for note in summary["folds"][0]["notes"])
     assert not any("background events" in note for note in summary["folds"][1]["notes"])
+
+
+def with_evaluation(search, text):
+    """Add lines to the evaluation of the experiment."""
+    content = search.experiment_file.read_text()
+    assert "evaluation:\n" in content
+    search.experiment_file.write_text(content.replace("evaluation:\n", f"evaluation:\n{text}"))
+
+
+def test_populations_by_name_and_by_file(search, tmp_path):
+    (search.folder / "steep.yaml").write_text(
+        """
+frame: source
+priors:
+  mass_1: PowerLaw(alpha=-3.5, minimum=8, maximum=80)
+  mass_2: ConditionalPowerLaw(condition_func=bilby.gw.prior.secondary_mass_condition_function,
+    alpha=1, minimum=8, maximum=80)
+  redshift: bilby.gw.prior.UniformSourceFrame(minimum=0, maximum={redshift_max}, name='redshift')
+  a_1: Uniform(minimum=0, maximum=0.499)
+  a_2: Uniform(minimum=0, maximum=0.499)
+  tilt_1: Sine(minimum=0, maximum=np.pi)
+  tilt_2: Sine(minimum=0, maximum=np.pi)
+  phi_12: Uniform(minimum=0, maximum=2*np.pi)
+  phi_jl: Uniform(minimum=0, maximum=2*np.pi)
+"""
+    )
+    with_evaluation(search, "  populations: [steep.yaml, end_o3_ratesandpops]\n")
+    report(**search.keywords(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    rows = {(row["population"], row["far_per_year"]): row for row in summary["population_volume"]}
+    assert len(rows) == 8
+    own, steep = (rows[name, 8766.0] for name in ("end_o3_ratesandpops", "steep.yaml"))
+    injections = [RecoveredInjections.read(f / "foreground.hdf5") for f in search.results]
+    backgrounds = [EventSet.read(f / "background.hdf5") for f in search.results]
+    by_hand = np.zeros(2)
+    for recovered, background in zip(injections, backgrounds, strict=True):
+        allowed = int(8766 * background.livetime / YEAR)
+        found = recovered.statistic >= np.sort(background.statistic)[-allowed]
+        masses = [recovered.parameters[f"mass_{i}_source"] for i in "12"]
+        spins = recovered.parameters["a_1"], recovered.parameters["a_2"]
+        weights = np.exp(
+            PowerLawMasses(-3.5, 1, 8, 80).log_prob(*masses)
+            - PowerLawMasses(-2.35, 1, 5, 100).log_prob(*masses)
+        )
+        weights *= 4 * (np.maximum(*spins) < 0.499)
+        number = len(recovered.snr) + len(recovered.rejected_snr)
+        for i, each in enumerate((np.ones(len(weights)), weights)):
+            # both folds search as long
+            by_hand[i] += 0.5 * recovered.volume * each[found].sum() / number
+    assert own["volume_gpc3"] == pytest.approx(by_hand[0])
+    assert steep["volume_gpc3"] == pytest.approx(by_hand[1])
+    years = summary["zero_lag_livetime_s"] / YEAR
+    assert steep["time_volume_gpc3_yr"] == pytest.approx(by_hand[1] * years)
+    assert own["bootstrap_std_gpc3"] == pytest.approx(own["std_gpc3"], rel=0.3)
+    assert own["covered"] == steep["covered"] == 1
+    assert summary["signals"]["population"] == "steep.yaml"
+
+
+def test_population_that_no_weights_lead_to(search):
+    with_evaluation(search, "  populations: [nonspin_bbh]\n")
+    refuses(search, ValueError, "no weights lead", "a_1 is drawn in the first and 0", "densities")
+
+
+def test_injections_of_detector_frame_masses(tmp_path):
+    search = FakeSearch(
+        tmp_path / "search",
+        evaluation={"num_loudest": 0, "populations": ["nonspin_bbh"]},
+        background_livetime=1e5,
+        num_injections=2000,
+        prior="nonspin_bbh",
+    )
+    report(**search.keywords(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    pairs = {
+        row["mass_1_source"]: row
+        for row in summary["sensitive_volume"]
+        if row["far_per_year"] == 8766
+    }
+    assert pairs[35]["volume_gpc3"] > 0
+    # those of the farthest lie above all detector-frame masses
+    assert 0.3 < pairs[35]["covered"] <= 1
+    [own] = [row for row in summary["population_volume"] if row["far_per_year"] == 8766]
+    assert own["covered"] == 1
+    assert own["effective_samples"] == pytest.approx(summary["injections"]["num_found"]["8766"])
+
+
+def test_p_astro_of_the_events(made, finished_search):
+    _, summary = made
+    signals = summary["signals"]
+    low, high = signals["expected_interval"]
+    assert 0 < low < signals["expected"] < high
+    assert signals["population"] == finished_search.experiment.waveforms.prior
+    events = summary["zero_lag"]
+    assert signals["num_events"] == sum(event["p_astro"] is not None for event in events)
+    loud = [event for event in events if event["known_event"] in ("GW-loud", "GW-loud-too")]
+    assert len(loud) == 2
+    for event in loud:
+        assert event["p_astro"] > 0.9
+        assert event["p_astro_is_extrapolated"]
+        assert event["p_astro_unextrapolated"] <= event["p_astro"]
+        assert event["p_class"]["BBH"] == pytest.approx(event["p_astro"])
+        assert event["p_class"]["BNS"] == 0
+        assert event["false_alarm_probability"] < event["noise_events"]
+    told = sum(event["p_astro"] or 0 for event in events)
+    assert told == pytest.approx(signals["expected"], abs=2)
+
+
+def test_repeated_times_are_told(search, tmp_path):
+    events = EventSet.read(search.results[0] / "background.hdf5")
+    loudest = np.argsort(-events.statistic)[3:11]
+    # one time of the second detector, whatever it is slid to
+    events.time[loudest, 1] = events.analysed[2, 0] + 3.0 + 0.01 * np.arange(8)
+    search.rewrite(0, "background", time=events.time)
+    report(**search.keywords(tmp_path / "out"))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    told = summary["folds"][0]["loudest_background"]
+    assert told["num_events"] == 100
+    assert told["repeated_times"][0]["ifo"] == "L1"
+    assert told["repeated_times"][0]["num_events"] >= 8
+    assert told["repeated_times"][0]["gps"] == pytest.approx(events.analysed[2, 0] + 3, abs=2)
+    assert any("come from one disturbance" in n for n in summary["folds"][0]["notes"])
+    assert not any("come from one disturbance" in n for n in summary["folds"][1]["notes"])
 
 
 @pytest.mark.parametrize(

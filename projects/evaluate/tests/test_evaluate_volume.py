@@ -2,13 +2,8 @@
 
 import numpy as np
 import pytest
-from evaluate.volume import (
-    Draws,
-    MassTarget,
-    importance_weights,
-    mean_weight,
-    sensitive_volume,
-)
+from evaluate.targets import MassTarget
+from evaluate.volume import Draws, bootstrap_std, mean_weight, sensitive_volume
 from priors import PowerLawMasses, UniformMasses
 
 RADIUS = 10.0
@@ -21,8 +16,7 @@ def draw(rng, num, target, population=POPULATION):
     """Masses, distances uniform in volume, and weights of one set of draws."""
     mass_1, mass_2 = population.rescale(rng.random((2, num)))
     distance = RADIUS * rng.random(num) ** (1 / 3)
-    log_source = population.log_prob(mass_1, mass_2)
-    weights = importance_weights(target, mass_1, mass_2, log_source)
+    weights = np.exp(target.log_prob(mass_1, mass_2) - population.log_prob(mass_1, mass_2))
     return mass_1, mass_2, distance, weights
 
 
@@ -40,6 +34,36 @@ def test_volume_of_a_sphere_is_unbiased_and_its_error_is_right():
     assert abs(volumes.mean() - truth) < 4 * volumes.std() / 20
     stds = np.array([result.std for result in results])
     np.testing.assert_allclose(np.sqrt(np.mean(stds**2)), volumes.std(), rtol=0.15)
+
+
+@pytest.mark.parametrize("reach", [3.0, 7.0])
+def test_bootstrap_error_is_the_analytic_one_and_that_of_many_searches(reach):
+    rng = np.random.default_rng(6)
+    target = MassTarget((30, 30), 0.3, POPULATION.log_prob)
+    volumes, analytic, resampled = [], [], []
+    for _ in range(200):
+        folds, found = [], []
+        for num, livetime in ((2000, 3.0), (3000, 5.0)):
+            _, _, distance, weights = draw(rng, num, target)
+            # as in a search: most of those that cannot be found are only counted
+            accepted = distance < 8
+            folds.append(Draws(weights[accepted], num, V0, livetime))
+            found.append(distance[accepted] < reach)
+        result = sensitive_volume(folds, found)
+        volumes.append(result.volume)
+        analytic.append(result.std)
+        resampled.append(bootstrap_std(folds, found, rng, 100))
+    np.testing.assert_allclose(np.mean(resampled), np.mean(analytic), rtol=0.03)
+    np.testing.assert_allclose(np.mean(resampled), np.std(volumes), rtol=0.2)
+    # one by one, within what a hundred resamples can tell
+    np.testing.assert_allclose(resampled, analytic, rtol=0.4)
+
+
+def test_time_volume_is_the_volume_times_the_years_searched():
+    draws = [Draws(np.ones(5), 9, V0, 31_557_600.0), Draws(np.ones(2), 4, 3 * V0, 15_778_800.0)]
+    result = sensitive_volume(draws, [np.array([1, 1, 0, 0, 0], bool), np.array([1, 0], bool)])
+    assert result.time_volume == pytest.approx(V0 * 2 / 9 + 0.5 * 3 * V0 / 4)
+    assert result.time_volume_std == pytest.approx(1.5 * result.std)
 
 
 def test_reach_that_depends_on_mass():
@@ -144,16 +168,9 @@ def test_mean_weight_tells_a_wrong_population():
     assert abs(mean - 1) < 4 * error
     assert error < 0.05
     other = PowerLawMasses(alpha=-1, beta=1, minimum=5, maximum=100)
-    wrong = importance_weights(target, mass_1, mass_2, other.log_prob(mass_1, mass_2))
+    wrong = np.exp(target.log_prob(mass_1, mass_2) - other.log_prob(mass_1, mass_2))
     mean, error = mean_weight(wrong)
     assert abs(mean - 1) > 5 * error
-
-
-def test_draws_that_the_population_cannot_give():
-    target = MassTarget(PAIR, WIDTH, POPULATION.log_prob)
-    masses = np.array([3.0]), np.array([2.0])
-    with pytest.raises(ValueError, match="another population"):
-        importance_weights(target, *masses, POPULATION.log_prob(*masses))
 
 
 @pytest.mark.parametrize(
