@@ -33,8 +33,8 @@ sandbox: setup
 
 model: setup
 	.venv/bin/python -m aframe.environment projects/datagen projects/train
-	[ "$(EXPERIMENT)" != o3 ] || [ -d configs/o3/psds ] || \
-		cp -r "$(DATA)/noise_curves/O3a-psds" configs/o3/psds
+	case "$(EXPERIMENT)" in o3*) [ -d "configs/$(EXPERIMENT)/psds" ] || \
+		cp -r "$(DATA)/noise_curves/O3a-psds" "configs/$(EXPERIMENT)/psds";; esac
 	LAW_CONFIG_FILE="$${LAW_CONFIG_FILE:-$(LAW_CONFIG)}" .venv/bin/law run \
 		aframe.TrainLocal --experiment "$(EXPERIMENT)" $(ARGUMENTS)
 	projects/train/.venv/bin/python -m train card --output "models/$(EXPERIMENT)" --run_dir \
