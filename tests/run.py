@@ -1,7 +1,9 @@
-"""Run every check: lint, types, each package's tests in its own environment, then the root's.
+"""Run every check: lint, types, each package's tests in its own environment, the root's.
 
-Prints one closing line, `N passed, N failed, N skipped`, and exits non-zero if anything failed.
-`--lint` stops after lint and types. Further arguments go to each pytest.
+Packages are tested side by side, one thread each, as many as there are cores (four at most); what
+the tests of a package print appears when they have ended. Prints one closing line, `N passed, N
+failed, N skipped`, and exits non-zero if anything failed. `--lint` stops after lint and types.
+Further arguments go to each pytest.
 """
 
 import os
@@ -10,10 +12,11 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from aframe.environment import REPOSITORY, SetupError, ensure, packages, project_table
+from aframe.environment import REPOSITORY, SetupError, ensure, packages
 from aframe.sandbox import THREADING
 
 BIN = Path(sys.prefix) / "bin"
@@ -59,34 +62,52 @@ def lint() -> Count:
 
 
 def run_pytest(name: str, python: Path, tests: Path, extra: list[str]) -> Count:
-    """Run a folder of tests and count them from pytest's own report."""
-    say(f"\n=== {name}: tests")
+    """Run a folder of tests, show what they print, and count them from pytest's own report."""
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         # -P: the tests see what is installed, not what happens to lie in the current folder.
         command = [python, "-P", "-u", "-m", "pytest", "-c", REPOSITORY / "pyproject.toml"]
         command += ["--rootdir", REPOSITORY, f"--junitxml={report}", tests, *extra]
-        environment = THREADING | os.environ
-        code = subprocess.run(
-            [*map(str, command)], cwd=REPOSITORY, env=environment, check=False
-        ).returncode
+        done = subprocess.run(
+            [*map(str, command)],
+            cwd=REPOSITORY,
+            env=os.environ | THREADING | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        say(f"\n=== {name}: tests, {time.monotonic() - begun:.0f} s\n{done.stdout}")
         if not report.exists():
-            say(f"{name}: pytest ended with exit code {code} and no report")
+            say(f"{name}: pytest ended with exit code {done.returncode} and no report")
             return Count(failed=1)
         suite = ElementTree.parse(report).getroot().find("testsuite")
     numbers = {key: int(suite.get(key, 0)) if suite is not None else 0 for key in SUITE_KEYS}
     failed = numbers["failures"] + numbers["errors"]
-    if code and not failed:
-        say(f"{name}: pytest ended with exit code {code}")
+    if done.returncode and not failed:
+        say(f"{name}: pytest ended with exit code {done.returncode}")
         failed = 1
     passed = numbers["tests"] - numbers["failures"] - numbers["errors"] - numbers["skipped"]
     return Count(passed=max(passed, 0), failed=failed, skipped=numbers["skipped"])
 
 
-def used_environments(package: Path) -> list[Path]:
-    """Packages whose environments a package's tests run programs of."""
-    used = project_table(package).get("tool", {}).get("aframe", {}).get("test-environments", [])
-    return [(package / path).resolve() for path in used]
+def make_environments() -> tuple[dict[Path, Path], Count]:
+    """Python of each package's environment, and a failure for each that cannot be made."""
+    pythons, failures = {}, Count()
+    for package in packages():
+        try:
+            pythons[package] = ensure(package)
+        except SetupError as error:
+            say(f"{package.relative_to(REPOSITORY)}: {error}")
+            failures.add(Count(failed=1))
+    return pythons, failures
+
+
+def tests_size(package: Path) -> int:
+    """Bytes of a package's tests: with the longest first, none is left over alone at the end."""
+    return sum(path.stat().st_size for path in (package / "tests").rglob("*.py"))
 
 
 SUITE_KEYS = ("tests", "failures", "errors", "skipped")
@@ -97,18 +118,15 @@ def main(arguments: list[str]) -> int:
     begun = time.monotonic()
     total = lint()
     if "--lint" not in arguments:
-        for package in packages():
+        pythons, failures = make_environments()
+        total.add(failures)
+        suites = [("aframe", Path(sys.executable), REPOSITORY / "tests")]
+        for package in sorted(pythons, key=tests_size, reverse=True):
             name = str(package.relative_to(REPOSITORY))
-            try:
-                for other in used_environments(package):
-                    ensure(other)
-                python = ensure(package)
-            except SetupError as error:
-                say(f"{name}: {error}")
-                total.add(Count(failed=1))
-                continue
-            total.add(run_pytest(name, python, package / "tests", arguments))
-        total.add(run_pytest("aframe", Path(sys.executable), REPOSITORY / "tests", arguments))
+            suites.append((name, pythons[package], package / "tests"))
+        with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+            for count in pool.map(lambda suite: run_pytest(*suite, arguments), suites):
+                total.add(count)
     say(f"\nafter {time.monotonic() - begun:.0f} s:")
     say(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return int(total.failed > 0)
