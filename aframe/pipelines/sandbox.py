@@ -15,4 +15,4 @@ class Sandbox(Pipeline, TransportTask):
 
     def result(self) -> str:
         """Where the report is."""
-        return f"Report: {self.path(self.transported('report'), 'index.html')}"
+        return f"Report: {self.path(self.varied('report'), 'index.html')}"

@@ -18,7 +18,7 @@ class Evaluate(StageTask, TransportTask):
     @property
     def stage(self) -> str:
         """Name of this report's records."""
-        return self.transported(super().stage)
+        return self.varied(super().stage)
 
     def requires(self) -> dict[str, Any]:
         """Events and training runs of all folds, and the strain."""
@@ -31,7 +31,7 @@ class Evaluate(StageTask, TransportTask):
 
     def output(self) -> FolderTarget:
         """The report and its numbers."""
-        return FolderTarget(self.path(self.transported("report")), ("index.html", "summary.json"))
+        return FolderTarget(self.path(self.varied("report")), ("index.html", "summary.json"))
 
     def arguments(self, experiment: Path) -> list[str]:
         """`evaluate report`, with the wall times of the stages so far."""

@@ -4,15 +4,39 @@ from pathlib import Path
 from typing import Any
 
 import law
+import luigi
 
-from aframe.base import FoldTask, StageTask, options
+from aframe.base import AframeTask, FoldTask, StageTask, options
 from aframe.tasks.train import TrainLocal
 
 
-class ExportLocal(StageTask, FoldTask):
+class PlatformTask(AframeTask):
+    """What an export, and all that follows from it, may be told about what runs the networks.
+
+    Products of another platform lie beside those of the default one, since their last digits may
+    differ.
+    """
+
+    platform = luigi.ChoiceParameter(
+        choices=["onnx", "torchscript", "tensorrt"],
+        default="onnx",
+        description="what the networks are exported to (no unit); default: onnx",
+    )
+
+    def varied(self, name: str) -> str:
+        """Name of a product that depends on it."""
+        return name if self.platform == "onnx" else f"{name}-{self.platform}"
+
+
+class ExportLocal(StageTask, PlatformTask, FoldTask):
     """Export the network of one fold to a model repository."""
 
     project = "export"
+
+    @property
+    def stage(self) -> str:
+        """Name of this export's records."""
+        return self.varied(super().stage)
 
     def requires(self) -> Any:
         """The trained network."""
@@ -20,12 +44,13 @@ class ExportLocal(StageTask, FoldTask):
 
     def output(self) -> Any:
         """The model repository, put in place whole."""
-        return law.LocalDirectoryTarget(str(self.path(f"repository-{self.fold}")))
+        return law.LocalDirectoryTarget(str(self.path(self.varied(f"repository-{self.fold}"))))
 
     def arguments(self, experiment: Path) -> list[str]:
         """`export build`."""
         folders = options(run_dir=self.input().path, output=self.output().path)
-        return ["build", *options(experiment=experiment), *folders]
+        platform = options(platform=self.platform)
+        return ["build", *options(experiment=experiment), *folders, *platform]
 
     def check(self) -> None:
         """See that the repository holds models."""

@@ -7,14 +7,14 @@ import luigi
 from ledger import EventSet, Product, RecoveredInjections
 from runtime import ExperimentError
 
-from aframe.base import AframeTask, FolderTarget, FoldTask, StageTask, options
+from aframe.base import FolderTarget, FoldTask, StageTask, options
 from aframe.environment import REPOSITORY, ensure
-from aframe.tasks.export import ExportLocal
+from aframe.tasks.export import ExportLocal, PlatformTask
 from aframe.tasks.signals import Injections
 from aframe.tasks.strain import Strain
 
 
-class TransportTask(AframeTask):
+class TransportTask(PlatformTask):
     """What a search may be told about where its networks run.
 
     Events of another transport lie beside those of the default one, since their last digits may
@@ -48,8 +48,9 @@ class TransportTask(AframeTask):
                 "`apptainer run triton.sif` on the search's repository"
             )
 
-    def transported(self, name: str) -> str:
-        """Name of a product that depends on the transport."""
+    def varied(self, name: str) -> str:
+        """Name of a product that depends on platform and transport."""
+        name = super().varied(name)
         return name if self.transport == "inprocess" else f"{name}-{self.transport}"
 
 
@@ -61,7 +62,7 @@ class InferLocal(StageTask, TransportTask, FoldTask):
     @property
     def stage(self) -> str:
         """Name of this search's records."""
-        return self.transported(super().stage)
+        return self.varied(super().stage)
 
     def run(self) -> None:
         """Search; the server's environment is made before, if one is to be started."""
@@ -80,7 +81,7 @@ class InferLocal(StageTask, TransportTask, FoldTask):
     def output(self) -> FolderTarget:
         """The folder of the three sets of events."""
         return FolderTarget(
-            self.path(self.transported(f"events-{self.fold}")),
+            self.path(self.varied(f"events-{self.fold}")),
             ("background.hdf5", "foreground.hdf5", "zero-lag.hdf5"),
         )
 
