@@ -51,6 +51,8 @@ class OnnxRunner:
     ) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # the exception says the same as the log's error
+        # Idle threads sleep: spinning ones stall everything where cores are shared.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
         providers = ["CPUExecutionProvider"]
