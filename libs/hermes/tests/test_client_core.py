@@ -335,6 +335,17 @@ def test_after_a_failed_update_no_answer_is_taken_for_right():
     assert futures[2].exception().last_answered == 0
 
 
+def test_a_lost_sequence_is_ended_on_the_server_once():
+    transport = Scripted(stateful=True)
+    with client_of(transport) as client:
+        for number in range(3):
+            client.infer(X, sequence_id=9, sequence_start=number == 0)
+        for number in range(3):
+            transport.sent[number][1](InferenceError("broken"))
+        assert [request.sequence_end for request, _ in transport.sent] == [False] * 3 + [True]
+        transport.answer(3)
+
+
 def test_a_late_error_of_an_update_loses_the_sequence():
     transport = Scripted(stateful=True)
     with client_of(transport, deadline=0.05) as client:
@@ -384,8 +395,8 @@ def test_ended_sequences_are_forgotten():
         for number in range(1, 100):
             client.infer(X, sequence_id=number, sequence_start=True)
             client.infer(X, sequence_id=number, sequence_end=True)
-        assert not client._sequences
-        assert not client._pending
+        assert not client._dispatch._register._sequences
+        assert not client._dispatch._register._pending
 
 
 # What is sent.
@@ -493,6 +504,58 @@ def test_closing_waits_for_answers_and_leaves_no_thread():
     client.close()
     with pytest.raises(InvalidRequest, match="closed"):
         client.infer(X)
+
+
+def test_closing_with_a_timeout_gives_up_a_silent_server():
+    before = threading.active_count()
+    transport = Scripted()
+    client = client_of(transport, deadline=None, callback=lambda *_: None)
+    answered, silent = client.infer(X), client.infer(X * 2)
+    # The second answer is for a client that ignores the timeout, lest it wait for ever here.
+    timers = [
+        threading.Timer(0.05, transport.answer, [0]),
+        threading.Timer(5, transport.answer, [1]),
+    ]
+    for timer in timers:
+        timer.start()
+    begin = time.monotonic()
+    with pytest.raises(InferenceError, match="closed before the answer"):
+        client.close(timeout=0.3)
+    assert 0.29 < time.monotonic() - begin < 3
+    assert (answered.result(0) == X).all()
+    assert type(silent.exception(0)) is InferenceError
+    assert transport.closed
+    for timer in timers:
+        timer.cancel()
+        timer.join()
+    assert threading.active_count() == before
+
+
+def test_closing_with_a_timeout_takes_no_longer_than_the_answers():
+    transport = Scripted()
+    client = client_of(transport, deadline=None)
+    future = client.infer(X)
+    timer = threading.Timer(0.05, transport.answer, [0])
+    timer.start()
+    begin = time.monotonic()
+    client.close(timeout=30)
+    assert time.monotonic() - begin < 5
+    assert (future.result(0) == X).all()
+    timer.join()
+
+
+def test_what_waits_for_its_turn_when_the_client_closes_is_not_sent():
+    transport = Scripted()
+    client = client_of(transport, rate=2)
+    client.infer(X)
+    refused = []
+    thread = threading.Thread(target=lambda: refused.append(client.infer(X).exception(1)))
+    thread.start()
+    time.sleep(0.1)
+    client.close(wait=False)
+    thread.join(5)
+    assert "closed before it was sent" in str(refused[0])
+    assert len(transport.sent) == 1
 
 
 def test_an_exception_in_the_block_fails_what_has_no_answer():

@@ -146,7 +146,7 @@ def test_replays_zero_keeps_nothing_and_raises():
     with InferenceClient(server, "scripted") as client:
         course = streams.Course(iter(updates_of(100)), client._plan(None, 4, 0, 1.0), 0)
         with pytest.raises(SequenceLost):
-            list(streams.follow(client, course))
+            list(streams.follow(client._intake, course))
     assert len(course.history._kept) <= 8
 
 
@@ -154,7 +154,7 @@ def test_an_endless_source_is_kept_no_longer_than_needed():
     server = Simulated(memory=10)
     with InferenceClient(server, "scripted") as client:
         course = streams.Course(itertools.repeat(np.ones(2)), client._plan(None, 8, 3, 1.0), 0)
-        for _ in itertools.islice(streams.follow(client, course), 2000):
+        for _ in itertools.islice(streams.follow(client._intake, course), 2000):
             assert len(course.history._kept) <= 10 + 8 + 1
 
 
@@ -178,7 +178,7 @@ def test_a_caller_that_goes_away_frees_the_place_on_the_server(indexed):
         for _ in client.stream(updates if indexed else iter(updates), sequence_id=77):
             break
         wait_until(lambda: server.ended == [77])
-        assert not client._sequences
+        assert not client._dispatch._register._sequences
         list(client.stream(iter(updates)))
         wait_until(lambda: len(server.ended) == 2)
     assert not server.states

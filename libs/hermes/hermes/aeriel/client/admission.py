@@ -75,14 +75,15 @@ class Gate:
             if place.set_running_or_notify_cancel():
                 place.set_exception(reason)
 
-    def drain(self, but: int = 0) -> None:
+    def drain(self, but: int = 0, timeout: float | None = None) -> None:
         """Wait until nobody is inside.
 
         Args:
             but: Number of those who are not waited for.
+            timeout: How long to wait at most [s]; None for as long as it takes.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._inside + self._aside <= but)
+            self._changed.wait_for(lambda: self._inside + self._aside <= but, timeout)
 
 
 class Pace:

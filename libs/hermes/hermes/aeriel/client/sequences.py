@@ -5,10 +5,24 @@ from __future__ import annotations
 import secrets
 import threading
 
+from hermes.errors import InvalidRequest
+
 
 def new_sequence_id() -> int:
     """A sequence's id that no other client will draw: 63 random bits, never 0."""
     return secrets.randbelow(2**63 - 1) + 1
+
+
+def check_sequence_id(sequence_id: int | None) -> None:
+    """Refuse what cannot be the id of a sequence.
+
+    Raises:
+        InvalidRequest: It is missing, or out of range.
+    """
+    if sequence_id is None:
+        raise InvalidRequest("the model keeps state: give a sequence_id (client.new_sequence())")
+    if not 0 < sequence_id < 2**64:
+        raise InvalidRequest(f"sequence id is {sequence_id}: must be 1 to 2**64 - 1")
 
 
 class Sequence:

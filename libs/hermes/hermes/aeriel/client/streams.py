@@ -9,14 +9,12 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hermes.aeriel.client.backoff import draw_pause
+from hermes.aeriel.client.intake import Intake
 from hermes.aeriel.client.sequences import new_sequence_id
 from hermes.errors import DeadlineExceeded, InferenceError, SequenceLost, ServerUnavailable
-
-if TYPE_CHECKING:
-    from hermes.aeriel.client.client import InferenceClient
 
 
 @dataclass(frozen=True)
@@ -255,7 +253,20 @@ class Course:
         return self._give_up() if self._open else None
 
 
-def follow(client: InferenceClient, course: Course) -> Iterator[Any]:
+def _arguments(step: Send) -> dict[str, Any]:
+    """How an update is sent: only its future tells of it, and the first takes no place."""
+    return {
+        "x": step.x,
+        "request_id": None,
+        "sequence_id": step.sequence_id,
+        "start": step.start,
+        "end": step.end,
+        "quiet": True,
+        "aside": step.start,
+    }
+
+
+def follow(intake: Intake, course: Course) -> Iterator[Any]:
     """Do a course's steps, and hand out the answers."""
     source = None if course.history.source is None else iter(course.history.source)
     try:
@@ -269,7 +280,7 @@ def follow(client: InferenceClient, course: Course) -> Iterator[Any]:
                     if course.taken():
                         yield answer
             elif isinstance(step, Send):
-                course.sent(client._submit(step.x, step.sequence_id, step.start, step.end))
+                course.sent(intake.submit(**_arguments(step)))
             elif isinstance(step, Pull):
                 assert source is not None
                 try:
@@ -277,16 +288,16 @@ def follow(client: InferenceClient, course: Course) -> Iterator[Any]:
                 except StopIteration:
                     course.history.exhausted = True
             elif isinstance(step, Abandon):
-                client._abandon(step.sequence_id, step.x, step.silent)
+                intake.dispatch.abandon(step.sequence_id, step.x, step.silent)
             else:
                 time.sleep(step.duration)
-                client._reconnect_if_idle()
+                intake.dispatch.reconnect_if_idle()
     finally:
         if (left := course.leave()) is not None:
-            client._abandon(left.sequence_id, left.x)
+            intake.dispatch.abandon(left.sequence_id, left.x)
 
 
-async def afollow(client: InferenceClient, course: Course) -> AsyncIterator[Any]:
+async def afollow(intake: Intake, course: Course) -> AsyncIterator[Any]:
     """Do a course's steps in asyncio, and hand out the answers."""
     source = course.history.source
     asynchronous = aiter(source) if isinstance(source, AsyncIterable) else None
@@ -302,7 +313,7 @@ async def afollow(client: InferenceClient, course: Course) -> AsyncIterator[Any]
                     if course.taken():
                         yield answer
             elif isinstance(step, Send):
-                course.sent(await client._asubmit(step.x, step.sequence_id, step.start, step.end))
+                course.sent(await intake.asubmit(**_arguments(step)))
             elif isinstance(step, Pull):
                 try:
                     if asynchronous is not None:
@@ -313,11 +324,11 @@ async def afollow(client: InferenceClient, course: Course) -> AsyncIterator[Any]
                 except (StopIteration, StopAsyncIteration):
                     course.history.exhausted = True
             elif isinstance(step, Abandon):
-                client._abandon(step.sequence_id, step.x, step.silent)
+                intake.dispatch.abandon(step.sequence_id, step.x, step.silent)
             else:
                 await asyncio.sleep(step.duration)
                 # It may wait for the other side; the event loop must not.
-                await asyncio.to_thread(client._reconnect_if_idle)
+                await asyncio.to_thread(intake.dispatch.reconnect_if_idle)
     finally:
         if (left := course.leave()) is not None:
-            client._abandon(left.sequence_id, left.x)
+            intake.dispatch.abandon(left.sequence_id, left.x)
