@@ -47,6 +47,11 @@ class Candidate:
     known: str | None
     origin: Origin | None = None
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """Which event it is: its fold, and its position there."""
+        return self.fold, self.position
+
 
 @dataclass(frozen=True)
 class KnownEvent:

@@ -83,3 +83,14 @@ def found_fraction(
     with np.errstate(invalid="ignore"):
         fraction = np.where(num_total > 0, num_found / num_total, np.nan)
     return FoundFraction(edges, num_found, num_total, fraction, lower, upper)
+
+
+def quantity_edges(values: np.ndarray, num_bins: int = 10) -> np.ndarray:
+    """Edges of bins of a positive quantity, equal in the logarithm.
+
+    Args:
+        values: Values of the injections; not empty. One in fifty at either end lies outside.
+        num_bins: Number of bins.
+    """
+    low, high = np.quantile(values, (0.02, 0.98))
+    return np.geomspace(low, max(high, 1.1 * low), num_bins + 1)

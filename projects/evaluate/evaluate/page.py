@@ -1,93 +1,56 @@
-"""The report as one page that needs nothing but itself."""
+"""The first page of a report."""
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import yaml
-from bokeh.document import Document
-from bokeh.embed import components
-from bokeh.model import Model
 from bokeh.plotting import figure
-from bokeh.resources import Resources
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from runtime import Experiment
 
-from evaluate.candidates import Candidate, KnownEvent
-from evaluate.curves import TrainingCurves
-from evaluate.figures.detail import detail_figures
-from evaluate.figures.sensitivity import fraction_against_snr, volume_against_rate
+from evaluate.embedding import LIBRARY, embed, templates
+from evaluate.event_pages import event_pages, glitches
+from evaluate.figures.glitches import background_in_time
+from evaluate.figures.injections import (
+    MISSED,
+    InjectionFigures,
+    injection_figures,
+    injection_table,
+)
+from evaluate.figures.lines import found_figure, recall_figure, volume_figure
 from evaluate.figures.significance import cumulative_rate, inverse_rates, score_histogram
 from evaluate.figures.training import training_figures
-from evaluate.inputs import FoldResult
+from evaluate.findings import Findings
+from evaluate.lines import Lines
+from evaluate.papers import NAMES
 from evaluate.rates import YEAR
-from evaluate.sensitivity import PairSensitivity
-from evaluate.wording import candidate_interval, candidate_rate, duration, rate
+from evaluate.wording import candidate_interval, candidate_rate, duration, probability, rate
 
-# Zero-lag events in the table; all of them are in summary.json.
-NUM_ROWS = 25
-
-
-@dataclass(frozen=True)
-class Findings:
-    """Everything that the report tells.
-
-    Attributes:
-        experiment: The experiment.
-        version: Version of the experiment's products.
-        code_version: Version of the code that makes the report.
-        folds: Results of all folds.
-        candidates: All zero-lag events, the most significant first.
-        known: What became of the known events.
-        recovered: Which injections are found at each false-alarm rate.
-        volumes: Sensitive volumes of all mass pairs.
-        curves: Logs of the trainings.
-        stages: Wall time of each stage [s].
-        notes: What limits the numbers of each fold.
-        warnings: What limits the sensitive volumes.
-        strain_id: Product id of the strain index.
-    """
-
-    experiment: Experiment
-    version: str
-    code_version: str
-    folds: Sequence[FoldResult]
-    candidates: Sequence[Candidate]
-    known: Sequence[KnownEvent]
-    recovered: Mapping[float, list[np.ndarray] | None]
-    volumes: Sequence[PairSensitivity]
-    curves: Sequence[TrainingCurves]
-    stages: Mapping[str, float]
-    notes: Mapping[int, list[str]]
-    warnings: Sequence[str]
-    strain_id: str
+# Zero-lag events in the table; all of them are in events.csv and summary.json.
+NUM_ROWS = 200
+NUM_MISSED = 10
 
 
-def render(findings: Findings, summary: Mapping[str, Any]) -> str:
+def render(findings: Findings, summary: Mapping[str, Any], lines: Lines) -> str:
     """Make the page.
 
     Args:
         findings: What to tell.
         summary: Contents of `summary.json`, whose numbers the page repeats.
+        lines: Lines of the figures.
 
     Returns:
-        HTML with all scripts and data inline; the same for the same input.
+        HTML that loads `LIBRARY` from beside it; the same for the same input.
     """
-    plots, details = _figures(findings)
-    document = Document()
-    with document.models.freeze():  # or every figure added would count all models again
-        for plot in plots.values():
-            document.add_root(plot)
-    script, places = components(dict[str, Model](plots))
-    script, places = _stable_ids(script, places)
-    environment = Environment(
-        loader=PackageLoader("evaluate"), autoescape=True, undefined=StrictUndefined
-    )
+    numbers = event_pages(findings)
+    pages = {event.key: f"events/{number}.html" for number, event in numbers.items()}
+    plots, injections = _figures(findings, lines, pages)
+    script, places = embed(plots)
+    environment = templates()
     environment.filters.update(duration=duration, rate=rate)
     experiment = findings.experiment
+    targets = [(f"{p.pair[0]:g} + {p.pair[1]:g} M☉", p) for p in findings.volumes.pairs] + [
+        (p.population, p) for p in findings.volumes.populations
+    ]
     return environment.get_template("report.html.jinja").render(
         findings=findings,
         summary=summary,
@@ -97,16 +60,24 @@ def render(findings: Findings, summary: Mapping[str, Any]) -> str:
         candidates=findings.candidates[:NUM_ROWS],
         candidate_rate=candidate_rate,
         candidate_interval=candidate_interval,
-        details=details,
-        plots={name: Markup(place) for name, place in places.items()},
-        plot_script=Markup(script),
-        library=Markup(Resources(mode="inline", components=["bokeh"]).render()),
+        probability=probability,
+        pages=pages,
+        targets=targets,
+        glitches={fold["fold"]: glitches(fold) for fold in summary["folds"]},
+        injections=injections,
+        missed=_loudest_missed(findings),
+        plots=places,
+        papers=NAMES,
+        plot_script=script,
+        library=LIBRARY,
         settings=yaml.safe_dump(experiment.settings(), sort_keys=False),
     )
 
 
-def _figures(findings: Findings) -> tuple[dict[str, figure], list[tuple[Candidate, int]]]:
-    """All figures by name, and the events shown in detail with their rank."""
+def _figures(
+    findings: Findings, lines: Lines, pages: Mapping[tuple[int, int], str]
+) -> tuple[dict[str, figure], InjectionFigures | None]:
+    """All figures by name, and those of single injections once more with what they hold."""
     interval = findings.experiment.evaluation.interval
     rates = findings.experiment.evaluation.false_alarm_rates
     searched = sum(result.zero_lag.livetime for result in findings.folds)
@@ -114,30 +85,37 @@ def _figures(findings: Findings) -> tuple[dict[str, figure], list[tuple[Candidat
     for result in findings.folds:
         plots[f"scores_{result.fold}"] = score_histogram(result)
         plots[f"rate_{result.fold}"] = cumulative_rate(result, rates, interval)
-    plots["inverse"] = inverse_rates(findings.candidates, searched, interval)
-    plots["fraction"] = fraction_against_snr(findings.folds, findings.recovered, interval)
-    if findings.volumes:
-        plots["volume"] = volume_against_rate(findings.volumes)
+        for i, plot in enumerate(background_in_time(result)):
+            plots[f"time_{result.fold}_{i}"] = plot
+    plots["inverse"] = inverse_rates(findings.candidates, searched, interval, pages)
+    recall = recall_figure({"": lines.recall}, interval) if lines.recall else None
+    if lines.volume:
+        plots["volume"] = volume = volume_figure({"": lines.volume})
+        if recall is not None:
+            recall.x_range = volume.x_range
+    plots["recall"] = recall
+    for i, (quantity, some) in enumerate(lines.found.items()):
+        if some:
+            plots[f"found_{i}"] = found_figure({"": some}, quantity, interval)
+    injections = injection_figures(findings)
+    for i, plot in enumerate(injections.plots if injections else []):
+        plots[f"injections_{i}"] = plot
     for i, plot in enumerate(training_figures(findings.curves)):
         plots[f"training_{i}"] = plot
-    details: list[tuple[Candidate, int]] = []
-    for rank, event in enumerate(findings.candidates, start=1):
-        if len(details) == findings.experiment.evaluation.num_loudest:
-            break
-        pair = detail_figures(event, findings.folds[event.fold])
-        if pair is not None:
-            plots[f"strain_{rank}"], plots[f"score_{rank}"] = pair
-            details.append((event, rank))
-    return {name: plot for name, plot in plots.items() if plot is not None}, details
+    return {name: plot for name, plot in plots.items() if plot is not None}, injections
 
 
-def _stable_ids(script: str, places: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-    """Number bokeh's ids in order of appearance: its own are random, or count all it ever made."""
-    pattern = re.compile(r"\b(?:p\d{4,}|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b")
-    numbers: dict[str, str] = {}
-
-    def renamed(match: re.Match[str]) -> str:
-        return numbers.setdefault(match[0], f"n{len(numbers):05d}")
-
-    script = pattern.sub(renamed, script)
-    return script, {name: pattern.sub(renamed, place) for name, place in places.items()}
+def _loudest_missed(findings: Findings) -> dict[str, np.ndarray]:
+    """The injections of the largest SNR that are missed at every supported rate, by column."""
+    table = injection_table(findings)
+    if table is None:
+        return {}
+    missed = np.flatnonzero(table["found at [1/yr]"] == MISSED)
+    rows = missed[np.argsort(-table["network SNR"][missed], kind="stable")[:NUM_MISSED]]
+    if not len(rows):
+        return {}
+    return {
+        name: values[rows]
+        for name, values in table.items()
+        if name not in ("color", "found at [1/yr]")
+    }

@@ -2,29 +2,18 @@
 
 import json
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from ledger import staged
-from ledger.product import product_id
-from priors import load_population
-from runtime import Experiment, generator_for, load_experiment
-from runtime.provenance import code_version
 
-from evaluate.candidates import Candidate, find_candidates, find_known, with_origins
-from evaluate.curves import read_curves
-from evaluate.densities import SourceDensity
-from evaluate.inputs import FoldResult, read_results, read_stages
-from evaluate.notes import fold_notes
-from evaluate.origin import Origins, find_origins
-from evaluate.page import Findings, render
-from evaluate.rejected import with_rejected
-from evaluate.repeats import find_repeats
-from evaluate.sensitivity import Volumes, measure_volumes, recover
+from evaluate.embedding import write_library
+from evaluate.event_pages import write_event_pages
+from evaluate.event_table import write_event_table
+from evaluate.findings import Findings, find
+from evaluate.lines import draw_lines
+from evaluate.page import render
+from evaluate.papers import write_papers
 from evaluate.summary import summarise
-from evaluate.targets import population_target
-from evaluate.volume import Draws
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +27,7 @@ def report(
     stages: Path,
     output: Path,
 ) -> None:
-    """Write the report of a search: `index.html` and `summary.json`.
+    """Write the report of a search: `index.html`, `summary.json` and what belongs to them.
 
     Args:
         experiment: The experiment file, or the folder that holds it.
@@ -54,102 +43,26 @@ def report(
         FileNotFoundError: An input is missing.
         ValueError: An input is not what it should be, or does not fit the others.
     """
-    settings = load_experiment(experiment)
-    wall_times = read_stages(stages)
-    curves = [read_curves(folder) for folder in runs]
-    evaluation = settings.evaluation
-    source, *others = [
-        load_population(name, settings.waveforms.redshift_max, Path(settings.source).parent)
-        for name in (settings.waveforms.prior, *evaluation.populations)
-    ]
-    weighted = evaluation.mass_pairs or evaluation.populations
-    density = SourceDensity(source) if weighted else None
-    targets = [
-        population_target(
-            SourceDensity(other),
-            SourceDensity(source),
-            generator_for(settings.seed, "evaluate", "population", i),
-        )
-        for i, other in enumerate(others)
-    ]
-    index, folds = read_results(results, settings, strain)
-    folds = [with_rejected(result, source, settings.seed) for result in folds]
-    candidates = find_candidates(folds, index, evaluation.interval)
-    recovered = recover(folds, settings)
-    volumes = measure_volumes(folds, settings, recovered, density, targets)
-    window = settings.kernel_length + settings.search.integration_length
-    repeats = [find_repeats(result.background, window) for result in folds]
-    notes = {
-        result.fold: fold_notes(result, index, settings, repeated)
-        for result, repeated in zip(folds, repeats, strict=True)
-    }
-    for result in folds:
-        for note in notes[result.fold]:
-            log.warning("fold %d: %s", result.fold, note)
-    origins = _origins(folds, candidates, volumes, settings)
-    if origins is not None:
-        candidates = with_origins(candidates, origins.by_candidate)
-        volumes.warnings.extend([] if origins.warning is None else [origins.warning])
-    for warning in volumes.warnings:
-        log.warning(warning)
-    known = find_known(folds, index, candidates, max(evaluation.false_alarm_rates))
-    summary = summarise(
-        settings,
-        version,
-        folds,
-        candidates,
-        known,
-        recovered,
-        volumes,
-        wall_times,
-        notes,
-        repeats,
-        origins,
-    )
-    findings = Findings(
-        experiment=settings,
-        version=version,
-        code_version=code_version(),
-        folds=folds,
-        candidates=candidates,
-        known=known,
-        recovered=recovered,
-        volumes=volumes.pairs,
-        curves=curves,
-        stages=wall_times,
-        notes=notes,
-        warnings=volumes.warnings,
-        strain_id=product_id(strain),
-    )
-    page = render(findings, summary)
+    findings = find(experiment, version, results, runs, strain, stages)
     with staged(output) as folder:
-        folder.mkdir()
-        (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-        (folder / "index.html").write_text(page, encoding="utf-8")
+        write(findings, folder)
     log.info("the report is at %s", output / "index.html")
 
 
-def _origins(
-    folds: Sequence[FoldResult],
-    candidates: Sequence[Candidate],
-    volumes: Volumes,
-    settings: Experiment,
-) -> Origins | None:
-    """Origin of the events, with signals of the first population, or as the injections are."""
-    if volumes.populations:
-        population, draws = volumes.populations[0].population, volumes.populations[0].draws
-    else:
-        population = settings.waveforms.prior
-        draws = [
-            Draws(
-                weights=np.ones(len(result.injections.snr)),
-                num_drawn=len(result.injections.snr) + len(result.injections.rejected_snr),
-                volume=result.injections.volume,
-                livetime=result.zero_lag.livetime,
-            )
-            for result in folds
-        ]
-    coincidence = settings.search.cluster_length
-    return find_origins(
-        folds, candidates, draws, population, coincidence, settings.evaluation.interval
-    )
+def write(findings: Findings, folder: Path) -> None:
+    """Write all files of a report.
+
+    Args:
+        findings: What to tell.
+        folder: Where; must not exist.
+    """
+    summary = summarise(findings)
+    lines = draw_lines(findings)
+    folder.mkdir()
+    (folder / "summary.json").write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+    lines.write(folder / "lines.json")
+    write_library(folder)
+    write_event_table(summary["zero_lag"], folder / "events.csv")
+    write_event_pages(findings, summary, folder / "events")
+    write_papers(findings, lines, folder / "figures")
+    (folder / "index.html").write_text(render(findings, summary, lines), encoding="utf-8")

@@ -33,11 +33,15 @@ class TargetSensitivity:
         bootstrap_std: Standard deviation of each of these from resampled injections [Gpc^3]; None
             where the volume has none.
         covered: Share of the target that the injections' population has sources like.
+        curve_far: False-alarm rates of a curve [1/yr].
+        curve: Volume at each of these.
     """
 
     at_far: list[SensitiveVolume | None]
     bootstrap_std: list[float | None]
     covered: float
+    curve_far: np.ndarray
+    curve: list[SensitiveVolume]
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,9 @@ class PairSensitivity(TargetSensitivity):
 
     Attributes:
         pair: The masses, source frame [Msun].
-        curve_far: False-alarm rates of a curve [1/yr].
-        curve: Volume at each of these.
     """
 
     pair: tuple[float, float]
-    curve_far: np.ndarray
-    curve: list[SensitiveVolume]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,6 @@ def measure_volumes(
     recovered: Mapping[float, Found | None],
     source: SourceDensity | None,
     populations: Sequence[Target] = (),
-    num_points: int = 40,
 ) -> Volumes:
     """Sensitive volume of each mass pair and of each population of the experiment.
 
@@ -135,7 +134,6 @@ def measure_volumes(
         recovered: Which injections are found at the experiment's false-alarm rates.
         source: Population of the injections; None for no volumes.
         populations: What to weight to for each population of the experiment.
-        num_points: Number of false-alarm rates of the curves.
 
     Raises:
         ValueError: The injections lack a parameter or are not from the population.
@@ -149,7 +147,7 @@ def measure_volumes(
             if parameters:
                 where = f"foreground.hdf5 of fold {result.fold}"
                 require_drawn_from(source, parameters, where)
-    curve_far = _curve_rates(folds, evaluation.false_alarm_rates, num_points)
+    curve_far = curve_rates(folds, evaluation.false_alarm_rates)
     at_curve = found_at(curve_far.tolist(), folds, experiment.search.cluster_length)
     for i, pair in enumerate(evaluation.mass_pairs):
         generator = generator_for(experiment.seed, "evaluate", "pair", i)
@@ -158,9 +156,9 @@ def measure_volumes(
         volumes.pairs.append(
             PairSensitivity(
                 *_at_far(draws, recovered, target, generator, volumes.warnings),
+                curve_far,
+                [sensitive_volume(draws, found) for found in at_curve if found is not None],
                 pair=pair,
-                curve_far=curve_far,
-                curve=[sensitive_volume(draws, found) for found in at_curve if found is not None],
             )
         )
     for name, target in zip(evaluation.populations, populations, strict=True):
@@ -169,6 +167,8 @@ def measure_volumes(
         volumes.populations.append(
             PopulationSensitivity(
                 *_at_far(draws, recovered, target, generator, volumes.warnings),
+                curve_far,
+                [sensitive_volume(draws, found) for found in at_curve if found is not None],
                 population=name,
                 draws=draws,
             )
@@ -238,10 +238,16 @@ def _at_far(
     return volumes, errors, target.covered
 
 
-def _curve_rates(
-    folds: Sequence[FoldResult], rates: Sequence[float], num_points: int
+def curve_rates(
+    folds: Sequence[FoldResult], rates: Sequence[float], num_points: int = 40
 ) -> np.ndarray:
-    """False-alarm rates of a curve: from where every fold has a threshold to the largest."""
+    """False-alarm rates of a curve: from where every fold has a threshold to the largest.
+
+    Args:
+        folds: Results of all folds.
+        rates: False-alarm rates of the experiment [1/yr].
+        num_points: Number of rates of the curve.
+    """
     floor = max(YEAR / result.background.livetime for result in folds)
     # one step of rounding above, so that one event is allowed in every fold
     floor = float(np.nextafter(floor, np.inf))

@@ -1,18 +1,16 @@
 """The numbers of a report, for machines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from runtime import Experiment
-
-from evaluate.candidates import Candidate, KnownEvent
+from evaluate.candidates import KnownEvent
+from evaluate.findings import Findings
 from evaluate.inputs import FoldResult
 from evaluate.origin import Origin, Origins
 from evaluate.rates import YEAR
 from evaluate.repeats import Repeats
-from evaluate.sensitivity import TargetSensitivity, Volumes
+from evaluate.sensitivity import TargetSensitivity
 
 SCHEMA = 1
 
@@ -22,41 +20,20 @@ def far_name(far: float) -> str:
     return f"{far:.10g}"
 
 
-def summarise(
-    experiment: Experiment,
-    version: str,
-    folds: Sequence[FoldResult],
-    candidates: Sequence[Candidate],
-    known: Sequence[KnownEvent],
-    recovered: Mapping[float, list[np.ndarray] | None],
-    volumes: Volumes,
-    stages: Mapping[str, float],
-    notes: Mapping[int, list[str]],
-    repeats: Sequence[Repeats],
-    origins: Origins | None,
-) -> dict[str, Any]:
+def summarise(findings: Findings) -> dict[str, Any]:
     """Contents of `summary.json`.
 
     Args:
-        experiment: The experiment.
-        version: Version of the experiment's products.
-        folds: Results of all folds.
-        candidates: All zero-lag events, the most significant first.
-        known: What became of the known events.
-        recovered: Which injections are found at each false-alarm rate.
-        volumes: Sensitive volumes.
-        stages: Wall time of each stage [s].
-        notes: Sentences on what to be careful with, by fold.
-        repeats: What the loudest background events of each fold have in common.
-        origins: How many signals there are; None if this is not known.
+        findings: What was found.
     """
+    experiment, folds, volumes = findings.experiment, findings.folds, findings.volumes
     rates = experiment.evaluation.false_alarm_rates
     num_accepted = sum(len(result.injections.snr) for result in folds)
     num_rejected = sum(len(result.injections.rejected_snr) for result in folds)
     return {
         "schema": SCHEMA,
         "experiment": experiment.name,
-        "version": version,
+        "version": findings.version,
         "ifos": list(experiment.ifos),
         "zero_lag_livetime_s": sum(result.zero_lag.livetime for result in folds),
         "background": {
@@ -71,7 +48,7 @@ def summarise(
             "num_rejected": num_rejected,
             "num_found": {
                 far_name(far): None if found is None else sum(int(f.sum()) for f in found)
-                for far, found in recovered.items()
+                for far, found in findings.recovered.items()
             },
         },
         "sensitive_volume": [
@@ -84,7 +61,7 @@ def summarise(
             for target in volumes.populations
             for row in _volumes(target, rates)
         ],
-        "signals": _signals(origins),
+        "signals": _signals(findings.origins),
         "zero_lag": [
             {
                 "gps": event.gps,
@@ -97,14 +74,21 @@ def summarise(
                 "known_event": event.known,
                 "fold": event.fold,
             }
-            for event in candidates
+            for event in findings.candidates
         ],
-        "known_events": [_known(event) for event in known],
+        "known_events": [_known(event) for event in findings.known],
         "folds": [
-            _fold(result, notes[result.fold], repeated)
-            for result, repeated in zip(folds, repeats, strict=True)
+            _fold(result, findings.notes[result.fold], repeated)
+            for result, repeated in zip(folds, findings.repeats, strict=True)
         ],
-        "stages": {name: {"wall_s": seconds} for name, seconds in stages.items()},
+        "warnings": list(volumes.warnings),
+        "settings": experiment.settings(),
+        "code_version": findings.code_version,
+        "parents": {
+            "strain": findings.strain_id,
+            "folds": [{"fold": result.fold, **result.ids} for result in folds],
+        },
+        "stages": {name: {"wall_s": seconds} for name, seconds in findings.stages.items()},
     }
 
 

@@ -1,6 +1,7 @@
 """Numbers in words and units."""
 
 from evaluate.candidates import Candidate
+from evaluate.origin import Origin
 from evaluate.rates import YEAR
 
 UNITS = (("yr", YEAR), ("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
@@ -39,3 +40,10 @@ def candidate_interval(event: Candidate) -> str:
         return ""
     low, high = event.far_interval
     return f"{number(low)} to {number(high)} / yr"
+
+
+def probability(origin: Origin | None) -> str:
+    """p_astro of an event; nothing if it is not known."""
+    if origin is None:
+        return ""
+    return "> 0.999" if origin.p_astro > 0.999 else f"{origin.p_astro:.3f}"

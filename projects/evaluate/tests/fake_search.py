@@ -81,6 +81,10 @@ class FakeSearch:
 
     def keywords(self, output: Path) -> dict:
         """The same for the function."""
+        return {**self.inputs(), "output": output}
+
+    def inputs(self) -> dict:
+        """What is read of it."""
         return {
             "experiment": self.experiment_file,
             "version": "v1-0123abcd",
@@ -88,7 +92,6 @@ class FakeSearch:
             "runs": self.runs,
             "strain": self.strain,
             "stages": self.stages,
-            "output": output,
         }
 
     def rewrite(

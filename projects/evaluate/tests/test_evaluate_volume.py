@@ -149,7 +149,7 @@ def test_cut_of_the_target(pair, population, kept):
 def test_target_is_normalised_on_the_support(pair):
     """Integral by the midpoint rule over ordered masses that the population has."""
     target = MassTarget(pair, WIDTH, POPULATION.log_prob)
-    edges = np.linspace(5, 80, 3001)
+    edges = np.linspace(5, 80, 1501)
     middle = (edges[1:] + edges[:-1]) / 2
     mass_1, mass_2 = np.meshgrid(middle, middle, indexing="ij")
     cells = np.exp(target.log_prob(mass_1.ravel(), mass_2.ravel()))

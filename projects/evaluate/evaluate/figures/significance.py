@@ -1,8 +1,9 @@
 """Statistics of background, injections and zero lag; rates against statistic; inverse FAR."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from bokeh.models import ColumnDataSource, CustomJS
 from bokeh.plotting import figure
 from scipy.stats import poisson
 
@@ -17,10 +18,15 @@ from evaluate.figures.style import (
     new_figure,
 )
 from evaluate.inputs import FoldResult
+from evaluate.lines import ranked_positions
 from evaluate.rates import YEAR, false_alarm_rate, poisson_interval
 
 NUM_BINS = 70
-NUM_RANKS = 300
+# Opens the page of an event that was clicked on.
+OPEN = """
+const page = source.data["page"][source.selected.indices[0]];
+if (page) { window.location.href = page; }
+"""
 
 
 def score_histogram(result: FoldResult) -> figure:
@@ -146,7 +152,10 @@ def cumulative_rate(result: FoldResult, rates: Sequence[float], interval: float)
 
 
 def inverse_rates(
-    candidates: Sequence[Candidate], searched: float, interval: float
+    candidates: Sequence[Candidate],
+    searched: float,
+    interval: float,
+    pages: Mapping[tuple[int, int], str],
 ) -> figure | None:
     """Number of zero-lag events against inverse false-alarm rate, all folds together.
 
@@ -154,6 +163,7 @@ def inverse_rates(
         candidates: All zero-lag events, the most significant first.
         searched: Time searched by all folds [s].
         interval: Probability content of the band.
+        pages: Page of each event that has one, by the event's key; a click on it opens the page.
 
     Returns:
         The figure; None if no event has a false-alarm rate.
@@ -162,8 +172,9 @@ def inverse_rates(
     if not rated:
         return None
     rated.sort(key=lambda event: event.far or 0.0)
-    kept = _positions(len(rated))
+    kept = ranked_positions(len(rated))
     shown = [rated[i] for i in kept]
+    page = np.array([pages.get(event.key, "") for event in shown], dtype=object)
     number = kept + 1.0
     inverse = np.array([1 / event.far for event in shown if event.far])
     grid = np.geomspace(inverse.min() / 1.5, inverse.max() * 3, 80)
@@ -196,30 +207,30 @@ def inverse_rates(
         (limit & known, "triangle", KNOWN, "known event, above all background: lower limit"),
     ):
         if mask.any():
+            source = ColumnDataSource(
+                {"inverse": inverse[mask], "number": number[mask], "page": page[mask]}
+            )
+            source.selected.js_on_change("indices", CustomJS(args={"source": source}, code=OPEN))
             plot.scatter(
-                inverse[mask],
-                number[mask],
+                "inverse",
+                "number",
+                source=source,
                 marker=marker,
                 size=7,
                 # a triangle that points to where the event may lie
                 angle=-np.pi / 2 if marker == "triangle" else 0.0,
                 color=color,
                 legend_label=label,
+                nonselection_alpha=1,
             )
+    plot.add_tools("tap")
     return finish_legend(plot, "top_right")
-
-
-def _positions(size: int) -> np.ndarray:
-    """Positions of the first hundred of a ranking, and ever fewer of the rest."""
-    first = np.arange(min(size, 100))
-    rest = np.geomspace(100, max(size, 100), NUM_RANKS).astype(int) - 1
-    return np.unique(np.concatenate([first, rest[rest < size]]))
 
 
 def _ranked(statistic: np.ndarray) -> np.ndarray:
     """Some of the statistics, the loudest first."""
     loud_first = -np.sort(-statistic)
-    return loud_first[_positions(len(loud_first))]
+    return loud_first[ranked_positions(len(loud_first))]
 
 
 def _step(values: np.ndarray) -> np.ndarray:
