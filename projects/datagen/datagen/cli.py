@@ -93,11 +93,11 @@ def index(experiment: Path, folder: Path, segments: Path | None = None) -> None:
 
 
 def import_(experiment: Path, source: Path, output: Path) -> None:
-    """Import strain from GWOSC, gwpy, frame or event files.
+    """Import strain from GWOSC, gwpy, frame, event or challenge (MLGWSC-1) files.
 
     Args:
         experiment: Experiment file, or the folder that holds it.
-        source: Folder of files that end in .hdf5, .h5 or .gwf.
+        source: Folder of files that end in .hdf5, .h5, .hdf or .gwf, or one file.
         output: Folder to write: strain files and `index.hdf5`.
     """
     from datagen.import_strain import import_strain

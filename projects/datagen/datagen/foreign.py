@@ -6,57 +6,15 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-SUFFIXES = (".hdf5", ".h5", ".gwf")
+from datagen.challenge import challenge_channels, is_challenge
+from datagen.channel import Channel, exact_rate
 
-
-@dataclass(frozen=True)
-class Channel:
-    """The strain of one detector in one file.
-
-    Attributes:
-        path: The file.
-        ifo: The detector.
-        gps_start: GPS time of the first sample [s].
-        size: Number of samples.
-        sample_rate: Sample rate [Hz].
-        load: Gives the samples.
-        event: Name and GPS time of the known event that the file was made for.
-        load_mask: Gives for each second of the file whether there is science data, by the bit
-            mask of GWOSC's files; None for files without one.
-    """
-
-    path: Path
-    ifo: str
-    gps_start: float
-    size: int
-    sample_rate: float
-    load: Callable[[], np.ndarray]
-    event: tuple[str, float] | None = None
-    load_mask: Callable[[], np.ndarray] | None = None
-
-    @property
-    def gps_stop(self) -> float:
-        """GPS time after the last sample [s]."""
-        return self.gps_start + self.size / self.sample_rate
-
-    def read(self) -> np.ndarray:
-        """Samples of strain, float64; NaN where there is none.
-
-        Raises:
-            ValueError: The samples cannot be read.
-        """
-        try:
-            return np.asarray(self.load(), dtype=np.float64)
-        except (OSError, RuntimeError, KeyError) as error:
-            raise ValueError(
-                f"{self.path}: the strain of {self.ifo} cannot be read (truncated?): {error}"
-            ) from error
+SUFFIXES = (".hdf5", ".h5", ".hdf", ".gwf")
 
 
 def channels(path: Path, names: Mapping[str, str] | None = None) -> list[Channel]:
@@ -66,7 +24,7 @@ def channels(path: Path, names: Mapping[str, str] | None = None) -> list[Channel
         path: A GWOSC HDF5 file, an HDF5 file as gwpy writes it (a dataset for each detector with
             attributes `x0` and `dx`; our own strain files are such), an event file (a group for
             each detector with a dataset `strain`; root attributes `gps_start` and `sample_rate`),
-            or a frame file (`.gwf`).
+            a file of the challenge MLGWSC-1 (see `datagen.challenge`), or a frame file (`.gwf`).
         names: Channel of a detector, where a frame or gwpy HDF5 file has several; else it is the
             first with STRAIN in its name, or the first of all.
 
@@ -86,14 +44,17 @@ def channels(path: Path, names: Mapping[str, str] | None = None) -> list[Channel
                 return _gwosc_channels(path, file)
             if "gps_start" in file.attrs and "sample_rate" in file.attrs:
                 return _event_channels(path, file)
+            if is_challenge(file):
+                return challenge_channels(path, file)
             found = _gwpy_channels(path, file, names)
         except (OSError, RuntimeError, KeyError) as error:
             raise ValueError(f"{path} cannot be read (truncated?): {error}") from error
     if not found:
         raise ValueError(
             f"{path} holds no strain that is understood: expected a GWOSC file, datasets with "
-            "attributes x0 and dx as gwpy writes them, or groups H1, L1, ... with a dataset "
-            "strain and root attributes gps_start and sample_rate"
+            "attributes x0 and dx as gwpy writes them, groups H1, L1, ... with a dataset "
+            "strain and root attributes gps_start and sample_rate, or such groups with a dataset "
+            "for each segment, named by its GPS start, with attributes start_time and delta_t"
         )
     return found
 
@@ -120,7 +81,7 @@ def _gwosc_channels(path: Path, file: h5py.File) -> list[Channel]:
             ifo=file["meta/Detector"][()].decode(),
             gps_start=float(dataset.attrs["Xstart"]),
             size=len(dataset),
-            sample_rate=_rate(1 / float(dataset.attrs["Xspacing"])),
+            sample_rate=exact_rate(1 / float(dataset.attrs["Xspacing"])),
             load=load,
             load_mask=load_mask if "DATA" in names else None,
         )
@@ -137,7 +98,7 @@ def _event_channels(path: Path, file: h5py.File) -> list[Channel]:
             ifo=ifo,
             gps_start=float(file.attrs["gps_start"]),
             size=len(file[ifo]["strain"]),
-            sample_rate=_rate(float(file.attrs["sample_rate"])),
+            sample_rate=exact_rate(float(file.attrs["sample_rate"])),
             load=_reader(path, f"{ifo}/strain"),
             event=event,
         )
@@ -160,7 +121,7 @@ def _gwpy_channels(path: Path, file: h5py.File, names: Mapping[str, str]) -> lis
                 ifo=ifo,
                 gps_start=float(item.attrs["x0"]),
                 size=len(item),
-                sample_rate=_rate(1 / float(item.attrs["dx"])),
+                sample_rate=exact_rate(1 / float(item.attrs["dx"])),
                 load=_reader(path, name),
             )
 
@@ -206,7 +167,7 @@ def _frame_channels(path: Path, names: Mapping[str, str]) -> list[Channel]:
         with _broken_frames_told(path):
             # the table of contents has no sample rate: a second of samples does
             head = TimeSeries.read(path, name, start=start, end=min(start + 1, stop))
-        rate = _rate(float(head.sample_rate.value))
+        rate = exact_rate(float(head.sample_rate.value))
         mask = name.replace("STRAIN", "DQMASK")
         has_mask = mask != name and mask in present
         out.append(
@@ -292,8 +253,3 @@ def _ifo_of(*names: str) -> str | None:
         if match:
             return match.group(1)
     return None
-
-
-def _rate(rate: float) -> float:
-    """Sample rate without the rounding of its inverse."""
-    return float(round(rate)) if abs(rate - round(rate)) < 1e-6 * rate else rate

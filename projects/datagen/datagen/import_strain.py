@@ -14,9 +14,11 @@ import numpy as np
 from ledger import StrainIndex, StrainSegment, staged, strain_file_name
 from ledger.strain import INDEX
 from runtime import Experiment, load_experiment, make_provenance, progress
-from runtime.experiment import ImportedStrain
+from runtime.experiment import FetchedStrain, ImportedStrain
 
-from datagen.foreign import SUFFIXES, Channel, channels
+from datagen.challenge import cut_overlaps
+from datagen.channel import Channel
+from datagen.foreign import SUFFIXES, channels
 from datagen.masks import true_spans
 from datagen.replacing import refuse_to_destroy
 from datagen.resampling import decimate, reach, whole_factor
@@ -46,28 +48,25 @@ class Source:
         return self.channels[0].path.stem
 
 
-def imported_strain(experiment: Experiment) -> ImportedStrain:
-    """The settings of an experiment on imported strain.
-
-    Raises:
-        ValueError: The experiment simulates its strain.
-    """
-    if not isinstance(experiment.strain, ImportedStrain):
-        raise ValueError(
-            f"{experiment.source} has strain.source: {experiment.strain.source}, expected import: "
-            "use `datagen simulate` and `datagen index` for it"
-        )
-    return experiment.strain
+def import_rules(experiment: Experiment) -> ImportedStrain:
+    """How an experiment wants strain imported; the defaults where its own strain is no import."""
+    if isinstance(experiment.strain, ImportedStrain):
+        return experiment.strain
+    return ImportedStrain(source="import")
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Strain files of a folder by name.
+    """Strain files of a folder by name; a file is all there is in itself.
 
     Raises:
         FileNotFoundError: There is no such folder, or no such file in it.
     """
+    if folder.is_file():
+        return [folder]
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}: expected a folder of strain files")
+        raise FileNotFoundError(
+            f"no folder {folder}: expected a folder of strain files, or one file"
+        )
     files = sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.name != INDEX)
     if not files:
         raise FileNotFoundError(
@@ -138,7 +137,7 @@ def cut_and_resample(source: Source, experiment: Experiment) -> list[StrainSegme
     Raises:
         ValueError: Sample rate or sample times do not fit, or there is no finite sample.
     """
-    settings, rate = imported_strain(experiment), experiment.sample_rate
+    settings, rate = import_rules(experiment), experiment.sample_rate
     factors = [whole_factor(c.sample_rate, rate, str(c.path)) for c in source.channels]
     offsets, sizes = [], []
     for channel, factor in zip(source.channels, factors, strict=True):
@@ -232,6 +231,32 @@ def assign_roles(num_sources: int, folds: int, validation_fraction: float) -> np
     return roles
 
 
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def warn_of_known(sources: Sequence[Source], experiment: Experiment) -> None:
+    """Say which files to be searched hold times on which the experiment's network was trained."""
+    strain = experiment.strain
+    if not isinstance(strain, FetchedStrain):
+        return  # of a simulated span nothing is known but its number
+    for role in ("training", "validation"):
+        start, stop = getattr(strain, role)
+        known = [s.label for s in sources if s.gps_start < stop and start < s.gps_stop]
+        if known and role in strain.fetched:
+            log.warning(
+                "%s: holds times of the %s of %s [%s, %s): a network has seen them, events there "
+                "are no test of it",
+                ", ".join(dict.fromkeys(known)),
+                role,
+                experiment.name,
+                start,
+                stop,
+            )
+
+
 def import_strain(
     experiment: str | Path,
     source: str | Path,
@@ -239,17 +264,21 @@ def import_strain(
 ) -> None:
     """Import a folder of strain files, with roles for each fold.
 
+    An experiment whose strain is not imported has other strain to train on: then all files are
+    to be searched.
+
     Args:
         experiment: Experiment file or its folder.
-        source: Folder of the files; see `datagen.foreign.channels` for what is understood.
+        source: Folder of the files, or one file; see `datagen.foreign.channels` for what is
+            understood.
         output: Folder to write, complete or not at all: strain files and `index.hdf5`.
 
     Raises:
         FileNotFoundError: No such folder, or no file in it.
-        ValueError: The strain is not to be imported, or cannot be used; says which file and why.
+        ValueError: The strain cannot be used; says which file and why.
     """
     settings = load_experiment(experiment)
-    rules = imported_strain(settings)
+    rules = import_rules(settings)
     source, output = Path(source), Path(output)
     if output.resolve() == source.resolve() or output.resolve() in source.resolve().parents:
         raise ValueError(f"output {output} would replace the source {source}: name another folder")
@@ -259,12 +288,13 @@ def import_strain(
         channel for path in progress(files, "files", unit="file") for channel in channels(path)
     ]
     found = [channel for channel in found if channel.ifo in settings.ifos] or found
-    sources = pair(found, settings.ifos, source)
+    sources = pair(cut_overlaps(found), settings.ifos, source)
+    warn_of_known(sources, settings)
     for channel in (c for item in sources for c in item.channels):
         factor = whole_factor(channel.sample_rate, settings.sample_rate, str(channel.path))
         if factor > 1:
             settings.require_band(f"import of {channel.path} at {channel.sample_rate:g} Hz")
-    digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    digests = {path.name: digest_of(path) for path in files}
     provenance = dataclasses.replace(make_provenance("datagen import", settings), parents=digests)
     with staged(output) as partial:
         partial.mkdir()
@@ -283,7 +313,11 @@ def import_strain(
                 f"no piece of strain in {source} is as long as {settings.shortest_segment} s "
                 "(psd_length + fduration + kernel_length): nothing to import"
             )
-        roles = assign_roles(len(used), settings.folds, rules.validation_fraction)
+        roles = (
+            assign_roles(len(used), settings.folds, rules.validation_fraction)
+            if rules is settings.strain
+            else np.full((len(used), settings.folds), SEARCH, dtype=np.int8)
+        )
         events = dict.fromkeys(c.event for item in used for c in item.channels if c.event)
         times = np.array([time for _, time in events], dtype=np.float64)
         names, labels, starts, stops, numbers = zip(*rows, strict=True)

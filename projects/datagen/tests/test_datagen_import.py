@@ -3,7 +3,7 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT, SMOKE
+from conftest import ROOT
 from datagen.cli import main
 from datagen.import_strain import assign_roles, import_strain
 from gwpy.timeseries import TimeSeries, TimeSeriesDict
@@ -282,9 +282,28 @@ def test_samples_out_of_step(refused, tmp_path):
     assert "fraction of a sample" in refused(tmp_path / "s")
 
 
-def test_experiment_of_the_other_kind(fails, four, tmp_path):
-    message = fails("import", "--experiment", SMOKE, "--source", four, "--output", tmp_path / "o")
-    assert "expected import" in message
+def test_all_is_searched_where_the_experiment_has_other_strain_to_train_on(
+    edited, four, tmp_path, caplog
+):
+    index = run(edited(lowpass=200.0), four, tmp_path / "simulated")
+    assert (index.role == 2).all()
+    assert index.role.shape == (4, 1)
+    assert len(index.known_label) == 0
+    check_tones(index, tmp_path / "simulated")
+    assert "seen" not in caplog.text
+    # real times of the training are named, those in no file are not
+    spans = {"training": [GPS + 90, GPS + 201], "validation": [GPS + 500, GPS + 700]}
+    strain = {"source": "fetch", "search": [GPS + 800, GPS + 999], **spans}
+    index = run(edited(lowpass=200.0, strain=strain), four, tmp_path / "fetched")
+    assert (index.role == 2).all()
+    assert "f1, f2: holds times of the training of smoke" in caplog.text
+    assert "validation" not in caplog.text
+
+
+def test_one_file_is_imported(edited, four, tmp_path):
+    index = run(edited(lowpass=200.0), four / "f1.hdf5", tmp_path / "out")
+    assert index.label == ["f1"]
+    check_tones(index, tmp_path / "out")
 
 
 def test_real_event_files(real_data, tmp_path):
