@@ -14,6 +14,8 @@ log = logging.getLogger("train")
 
 # Trials hand over a row of numbers per epoch; checkpoints go to the storage.
 OBJECT_STORE_BYTES = 100_000_000
+# To join a running cluster.
+ATTEMPTS = 3
 # Set before Ray is imported. Nothing is reported to anybody, and an interrupt ends the study at
 # once: what it leaves is complete at any time.
 VARIABLES = {
@@ -60,12 +62,7 @@ def cluster(endpoint: str | None, resources: Mapping[str, float]) -> Iterator[No
             raise ValueError(
                 f"--tune.endpoint {endpoint} needs Ray's client: install ray[client]"
             ) from error
-        try:
-            ray.init(endpoint, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                f"no Ray cluster answers at --tune.endpoint {endpoint}: {error}"
-            ) from error
+        _join(endpoint, **quiet)
     else:
         # Of this study alone; Ray would keep one in the home folder, which an image lacks.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -85,6 +82,28 @@ def cluster(endpoint: str | None, resources: Mapping[str, float]) -> Iterator[No
         ray.shutdown()
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _join(endpoint: str, **options: bool) -> None:
+    """Join a running cluster.
+
+    Its head starts a server for each client, and gives up after a while: on a busy machine the
+    next attempt finds it quicker.
+    """
+    import ray
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            ray.init(endpoint, **options)
+            return
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            if "Starting Ray client server failed" in str(error) and attempt < ATTEMPTS:
+                log.warning("%s is slow to take a client, attempt %d", endpoint, attempt)
+                ray.shutdown()
+                continue
+            raise ValueError(
+                f"no Ray cluster answers at --tune.endpoint {endpoint}: {error}"
+            ) from error
 
 
 def _check_size(endpoint: str | None, resources: Mapping[str, float]) -> None:
