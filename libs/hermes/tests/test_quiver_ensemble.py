@@ -142,6 +142,22 @@ def test_one_input_for_several_steps(repo: qv.ModelRepository) -> None:
         fan.add_input(other.inputs["x"])
 
 
+def test_a_whole_array_is_no_larger_than_the_largest_batch(repo: qv.ModelRepository) -> None:
+    whole = add(repo, "whole", [6, 2, 32])
+    narrow = add(repo, "narrow", max_batch=5)
+    wide = add(repo, "wide", max_batch=6)
+    chain = repo.add("chain", qv.Platform.ENSEMBLE)
+    chain.add_input(whole.inputs["x"])
+    with pytest.raises(qv.RepositoryError, match="6 is more than the largest batch of narrow, 5"):
+        chain.pipe(whole.outputs["y"], narrow.inputs["x"])
+    chain.pipe(whole.outputs["y"], wide.inputs["x"])
+    chain.add_output(wide.outputs["y"])
+    chain.export_version(None)
+    x = np.ones((6, 2, 32), np.float32)
+    (answer,) = execute(repo, "chain", [x])
+    np.testing.assert_array_equal(answer, 4 * x)
+
+
 def test_what_does_not_fit(repo: qv.ModelRepository, tmp_path: Path) -> None:
     a = add(repo, "a")
     b = add(repo, "b", [None, 3, 32])

@@ -15,6 +15,7 @@ from preprocessing import (
     whiten,
 )
 from preprocessing.psd import median_bias
+from preprocessing.whitening import whiten_pieces, whitening_taps
 
 RECIPE = WhiteningRecipe(
     sample_rate=512, psd_length=16, fftlength=2, fduration=1, update_length=4, highpass=32
@@ -137,6 +138,12 @@ def test_block_by_block_equals_whole(seconds: int, extra: int, at_once: int) -> 
     torch.testing.assert_close(
         whiten(noise, RECIPE, blocks_at_once=at_once).values, stretch.values, rtol=0, atol=1e-4
     )
+    pieces = list(whiten_pieces(lambda a, b: noise[:, a:b], size, RECIPE, at_once))
+    for name, axis in (("values", -1), ("taps", 0), ("psd", 0)):
+        joined = torch.cat([getattr(piece, name) for piece in pieces], dim=axis)
+        whole = getattr(stretch, name)
+        atol = 1e-4 if name == "values" else 1e-6 * whole.abs().max().item()
+        torch.testing.assert_close(joined, whole, rtol=0, atol=atol)
     module = WhitenBlock(RECIPE)
     window = RECIPE.psd_size + RECIPE.filter_size + RECIPE.update_size
     for block in range(len(stretch.taps) - 1):
@@ -168,3 +175,20 @@ def test_too_short_strain_is_named() -> None:
 def test_unfit_lengths_are_named(change: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         WhiteningRecipe(**{**RECIPE.__dict__, **change})
+
+
+def test_a_psd_of_zero_outside_the_band_does_no_harm():
+    """What an anti-alias filter took may leave a bin of exactly zero."""
+    recipe = WhiteningRecipe(
+        sample_rate=256,
+        psd_length=8,
+        fftlength=2,
+        fduration=1,
+        update_length=2,
+        highpass=20,
+        lowpass=100,
+    )
+    density = torch.ones(257, dtype=torch.float64)
+    expected = whitening_taps(density, recipe)
+    density[-1] = density[0] = 0.0
+    torch.testing.assert_close(whitening_taps(density, recipe), expected, rtol=0, atol=0)

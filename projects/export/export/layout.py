@@ -17,6 +17,8 @@ from export.streams import SnapshotKernels, StreamedNetwork
 NETWORK = "aframe.network"
 # Strain is of this order; random numbers of order one would overflow its PSD.
 STRAIN = 1e-21
+# Kernels that a server is given at once, at least.
+LARGEST_BATCH = 128
 # Streams that a server holds at once in one instance of a model with states.
 NUM_STREAMS = 16
 
@@ -64,7 +66,9 @@ class Layout:
         if self.description["needs_taps"]:
             shapes["taps"] = (None, self.ifos, self.recipe.filter_size)
             module = FilteredScore(self.network)
-        network = self._add("network", self.platform, module, shapes, ["score"])
+        # an update of snapshots comes as one batch
+        largest = max(LARGEST_BATCH, self.recipe.update_size // self.score_hop)
+        network = self._add("network", self.platform, module, shapes, ["score"], max_batch=largest)
         if self.description["needs_taps"]:
             return
         window = self.recipe.psd_size + self.recipe.filter_size + self.kernel_size

@@ -219,6 +219,20 @@ def test_snapshots_are_whitened_and_scored(repository: Path, tower: TwoTower) ->
     assert checked > 3
 
 
+def test_snapshots_of_many_scores_are_one_batch(run: Path, tmp_path: Path) -> None:
+    """More kernels in an update than a batch has otherwise."""
+    content = yaml.safe_load(EXPERIMENT.read_text())
+    content["search"]["scores_per_second"] = 64
+    experiment = tmp_path / "experiment.yaml"
+    experiment.write_text(yaml.safe_dump(content))
+    build_repository(experiment, run, tmp_path / "repository", platform="torchscript")
+    stream = read(tmp_path / "repository")["streams"]["aframe-snapshots"]
+    with InferenceClient(tmp_path / "repository", "aframe-snapshots") as client:
+        scores = list(client.stream(updates(noise(2, 3 * stream["update_size"]), stream)))
+    assert scores[0].shape == (stream["update_size"] // stream["score_hop"], 1)
+    assert scores[0].shape[0] > 128
+
+
 def test_same_bytes_again(repository: Path, run: Path, tmp_path: Path) -> None:
     platform = read(repository)["models"]["whiten"]["platform"]
     again = export_by_command(run, tmp_path / "repository", "--platform", platform)

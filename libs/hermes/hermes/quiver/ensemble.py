@@ -367,6 +367,15 @@ class EnsembleModel(Model):
                 f"{first} and {second} cannot be joined in {self.name}: shape {show(first.shape)} "
                 f"does not fit {show(second.shape)}"
             )
+        for whole, batched in ((first, second), (second, first)):
+            largest = batched.model.config.max_batch_size
+            size = whole.shape[0]
+            if batched.shape[0] is None and size is not None and largest and size > largest:
+                raise RepositoryError(
+                    f"{whole} and {batched} cannot be joined in {self.name}: {size} is more than "
+                    f"the largest batch of {batched.model.name}, {largest}: export it with "
+                    f"max_batch={size}"
+                )
 
     def _describe(self) -> None:
         """Set what follows from the steps: shapes, types, largest batch, depth."""
