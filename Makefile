@@ -2,11 +2,13 @@
 #   make sandbox                                              a search of simulated data
 #   make sandbox EXPERIMENT=open-events STRAIN=folder         a search of real data
 #   make model EXPERIMENT=o3                                  train a network to keep under models/
+#   make search STRAIN=folder MODEL=models/name               a search by a network trained before
 #   make test | lint | lock | images | clean
 
 PYTHON ?= python3
 EXPERIMENT ?= quickstart
 STRAIN ?=
+MODEL ?=
 ARGUMENTS ?=
 DATA ?= ../shared/data
 
@@ -39,6 +41,13 @@ model: setup
 		aframe.TrainLocal --experiment "$(EXPERIMENT)" $(ARGUMENTS)
 	projects/train/.venv/bin/python -m train card --output "models/$(EXPERIMENT)" --run_dir \
 		"$$(ls -td "$${AFRAME_STORE:-store}/$(EXPERIMENT)"/*/train-0 | head -1)"
+
+search: setup
+	$(if $(STRAIN),,$(error give STRAIN=folder, the strain files to search))
+	.venv/bin/python -m aframe.environment $(STAGES)
+	LAW_CONFIG_FILE="$${LAW_CONFIG_FILE:-$(LAW_CONFIG)}" .venv/bin/law run \
+		aframe.pipelines.search.Search --folder "$(STRAIN)" \
+		$(if $(MODEL),--model "$(MODEL)") $(ARGUMENTS)
 
 test: setup
 	.venv/bin/python -u tests/run.py

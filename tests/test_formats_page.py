@@ -32,8 +32,11 @@ def test_the_commands_of_the_architecture_page_are_those_of_the_tasks(repository
     } | {
         ("train", "fit"),
         ("train", "tune"),
+        ("train", "restore"),
         ("export", "build"),
-        ("infer", "search"),
+        *(("infer", verb) for verb in ("search", "frames", "slides", "injections", "zero-lag")),
+        *(("infer", verb) for verb in ("merge", "mdc")),
         ("evaluate", "report"),
+        ("evaluate", "compare"),
     }
     assert documented == run

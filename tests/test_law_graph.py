@@ -3,15 +3,18 @@
 import re
 
 import luigi
+import numpy as np
 import pytest
 from conftest import PIPELINE, run_law
-from runtime import ExperimentError
+from ledger import StrainIndex as StrainIndexFile
+from runtime import ExperimentError, make_provenance
 
 import aframe
 from aframe.analysis import load_analysis
 from aframe.base import AframeTask
 from aframe.environment import REPOSITORY
 from aframe.pipelines.sandbox import Sandbox
+from aframe.tasks.infer import InferFrames, InferLocal
 
 EXPERIMENTS = sorted(p.parent.name for p in (REPOSITORY / "configs").glob("*/experiment.yaml"))
 
@@ -48,7 +51,10 @@ def test_graph_of_every_shipped_experiment(name, strain_folder):
     found = graph(task)
     assert found["Sandbox"] == {"Evaluate"}
     assert found["Evaluate"] == {"InferLocal", "TrainLocal", "Strain"}
-    assert found["InferLocal"] == {"ExportLocal", "Strain", "Injections"}
+    # a short background is searched by one command
+    if found["InferLocal"] != {"ExportLocal", "Strain", "Injections"}:
+        assert task.analysis.experiment.search.background_livetime > 30 * 86400
+        assert found["InferLocal"] == {"InferSlides", "InferInjections", "InferZeroLag"}
     assert found["ExportLocal"] == {"TrainLocal"}
     assert found["TrainLocal"] == {"Strain", "TrainingWaveforms", "ValidationWaveforms"}
     assert found["Strain"] == {source}
@@ -64,6 +70,49 @@ def test_fetched_strain_is_queried_fetched_and_simulated():
     task = aframe.Fetch(experiment="open-run", branch=-1)
     assert not task.workflow_condition()
     assert len(aframe.SimulateStrain(experiment="open-run", branch=-1).get_branch_map()) == 14
+
+
+def test_a_search_is_cut_into_branches():
+    task = InferLocal(experiment="smoke", search_branches=3)
+    found = graph(task)
+    assert found["InferLocal"] == {"InferSlides", "InferInjections", "InferZeroLag"}
+    prepared = {"ExportLocal", "Strain", "InferFrames"}
+    assert found["InferSlides"] == found["InferZeroLag"] == prepared
+    assert found["InferInjections"] == prepared | {"Injections"}
+    slides = task.requires()["slides"]
+    assert sorted(slides.get_branch_map()) == [0, 1, 2]
+    paths = {slides.req(slides, branch=b).output().path for b in range(3)}
+    assert len(paths) == 3
+    # where the events are does not depend on the number of branches
+    whole = InferLocal(experiment="smoke")
+    assert whole.output().path == task.output().path
+    # a year is 13 months of 30 days, begun ones included
+    assert len(InferLocal(experiment="o3").requires()["slides"].get_branch_map()) == 13
+
+
+def test_files_to_prepare_are_shared_by_length():
+    """Files of a fold in a row, as many branches as 20,000 s go into them."""
+    task = InferFrames(experiment="smoke", branch=-1)
+    lengths = [20000, 10000, 4000, 6000, 20000, 500]
+    starts = np.cumsum([0, *lengths[:-1]]) + 1e9
+    StrainIndexFile(
+        ifos=("H1", "L1"),
+        sample_rate=512,
+        path=[f"{i}.hdf5" for i in range(6)],
+        label=[str(i) for i in range(6)],
+        gps_start=starts,
+        gps_stop=starts + lengths,
+        role=np.full((6, 1), 2),
+        known_label=[],
+        known_time=np.zeros(0),
+        known_window=np.zeros((0, 2)),
+    ).write(task.path("strain", "index.hdf5"), make_provenance("test", task.analysis.experiment))
+    branches = task.get_branch_map()
+    assert [number for part in branches.values() for number in part] == list(range(6))
+    totals = [sum(lengths[i] for i in part) for part in branches.values()]
+    # 60,500 s make four branches, of which none is more than its share and a file
+    assert len(totals) == 4
+    assert max(totals) <= sum(lengths) / 4 + max(lengths)
 
 
 def test_a_named_file_outside_the_experiment_is_refused(mine, tmp_path):

@@ -2,7 +2,13 @@
 
 from aframe.tasks.evaluate import Evaluate
 from aframe.tasks.export import ExportLocal
-from aframe.tasks.infer import InferLocal
+from aframe.tasks.infer import (
+    InferFrames,
+    InferInjections,
+    InferLocal,
+    InferSlides,
+    InferZeroLag,
+)
 from aframe.tasks.signals import (
     InjectionBranches,
     Injections,
@@ -27,7 +33,11 @@ __all__ = [
     "ExportLocal",
     "Fetch",
     "ImportStrain",
+    "InferFrames",
+    "InferInjections",
     "InferLocal",
+    "InferSlides",
+    "InferZeroLag",
     "InjectionBranches",
     "Injections",
     "Query",

@@ -100,8 +100,23 @@ def load_stretches(
         stretch = whiten(strain.to(device or "cpu"), recipe)
         yield LoadedStretch(file, segment.gps_start + recipe.lead, stretch)
     if not found:
-        raise ValueError(
-            f"{index_path} has no {role} file of fold {fold} that is long enough for a score: "
-            f"{needed} s are needed, of which psd_length and fduration take "
-            f"{recipe.psd_length + recipe.fduration} s"
-        )
+        raise no_long_file(index_path, recipe, role, fold, shortest)
+
+
+def no_long_file(
+    index_path: Path, recipe: WhiteningRecipe, role: Role, fold: int, shortest: float
+) -> ValueError:
+    """The error where all files are too short.
+
+    Args:
+        index_path: The strain index.
+        recipe: What whitening takes of a file.
+        role: Which files.
+        fold: Fold of the experiment.
+        shortest: Shortest whitened stretch that is of use [s].
+    """
+    lost = recipe.psd_length + recipe.fduration
+    return ValueError(
+        f"{index_path} has no {role} file of fold {fold} that is long enough for a score: "
+        f"{shortest + lost} s are needed, of which psd_length and fduration take {lost} s"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -32,8 +33,10 @@ def whitening_taps(density: Tensor, recipe: WhiteningRecipe) -> Tensor:
     bins = torch.arange(recipe.fft_size // 2 + 1, dtype=density.dtype, device=density.device)
     frequency = bins * (recipe.sample_rate / recipe.fft_size)
     top = recipe.sample_rate / 2 if recipe.lowpass is None else recipe.lowpass
-    band = ((frequency >= recipe.highpass) & (frequency <= top)).to(density.dtype)
-    inverse = band * (2 / (recipe.sample_rate * density)).sqrt()
+    band = (frequency >= recipe.highpass) & (frequency <= top)
+    # not a product: outside the band an anti-alias filter may leave a PSD of exactly zero
+    inverse = (2 / (recipe.sample_rate * density)).sqrt()
+    inverse = torch.where(band, inverse, torch.zeros_like(inverse))
     impulse = torch.fft.irfft(inverse, n=recipe.fft_size)
     half = recipe.filter_size // 2
     centred = torch.cat((impulse[..., -half:], impulse[..., :half]), dim=-1)
@@ -127,6 +130,38 @@ def whiten(strain: Tensor, recipe: WhiteningRecipe, blocks_at_once: int = 64) ->
     )
     values = values.movedim(0, -2).flatten(-2)[..., :size]
     return WhitenedStretch(values=values.contiguous(), taps=taps, psd=density, recipe=recipe)
+
+
+def whiten_pieces(
+    read: Callable[[int, int], Tensor],
+    strain_size: int,
+    recipe: WhiteningRecipe,
+    blocks_at_once: int = 64,
+) -> Iterator[WhitenedStretch]:
+    """Whiten a stretch of any length in bounded memory: `whiten`, piece by piece.
+
+    Each piece is a whole number of blocks. For it the strain is read that its PSDs and its filters
+    reach, so that the pieces in a row are the whitened stretch.
+
+    Args:
+        read: Gives the raw strain from a first sample to before a last, of shape (ifo, time).
+        strain_size: Samples in the stretch.
+        recipe: Lengths and frequencies.
+        blocks_at_once: Blocks in a piece; bounds the memory.
+
+    Yields:
+        The pieces in order.
+
+    Raises:
+        ValueError: The strain is too short.
+    """
+    reach = recipe.psd_size + recipe.filter_size
+    # at least one, whose whitening says that the strain is too short
+    blocks = max(1, recipe.num_blocks(strain_size))
+    for first in range(0, blocks, blocks_at_once):
+        start = first * recipe.update_size
+        stop = start + blocks_at_once * recipe.update_size + reach
+        yield whiten(read(start, min(stop, strain_size)), recipe, blocks_at_once)
 
 
 class WhitenBlock(torch.nn.Module):

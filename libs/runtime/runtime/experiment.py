@@ -329,7 +329,8 @@ class Search(Section):
     cluster_length: Positive
     """An event is the loudest score within this time to either side [s]."""
     slide_step: Positive
-    """Smallest time between two slides; at least kernel plus integration [s]."""
+    """Smallest time between two slides; at least kernel plus integration plus `cluster_length`
+    [s]."""
     background_livetime: Positive
     """Livetime to reach by slides, if the data allow [s]."""
 
@@ -415,11 +416,13 @@ class Experiment(Section):
             raise ValueError(
                 f"search.scores_per_second {self.search.scores_per_second} must divide 64"
             )
-        least = self.kernel_length + self.search.integration_length
-        if self.search.slide_step < least:
+        search = self.search
+        least = self.kernel_length + search.integration_length + search.cluster_length
+        if search.slide_step < least:
             raise ValueError(
-                f"search.slide_step {self.search.slide_step} s is less than kernel plus "
-                f"integration, {least} s: slides would share data and not be independent"
+                f"search.slide_step {search.slide_step} s is less than kernel plus integration "
+                f"plus cluster_length, {least} s: one disturbance in each detector could make an "
+                "event in two slides, which would not be independent"
             )
         if not isinstance(self.strain, ImportedStrain):
             self._check_spans(self.strain)

@@ -21,7 +21,9 @@ WRONG = [
     ({"whitening.fduration": 3}, "fduration 3.0 exceeds fftlength 2.0"),
     ({"whitening.update_length": -1}, r"whitening.update_length: .*greater than 0 \(found -1\)"),
     ({"search.scores_per_second": 7}, "scores_per_second 7 must divide 64"),
-    ({"search.slide_step": 1}, "slide_step 1.0 s is less than kernel plus integration, 2.0 s"),
+    ({"search.slide_step": 1}, "slide_step 1.0 s is less than kernel plus .*, 4.0 s: one dist"),
+    # 1.5 s of kernel, 0.5 s of integration, and so 4.5 s for clusters
+    ({"search.cluster_length": 4.5}, "slide_step 6.0 s is less than .*cluster_length, 6.5 s"),
     ({"strain.training": [10, 10]}, r"strain.training \[10.0, 10.0\) is empty"),
     ({"strain.validation": [400, 800]}, r"strain.training .* overlaps strain.validation"),
     ({"strain.search": [1000, 1005]}, "strain.search is 5.0 s long, shorter than 10.5 s"),

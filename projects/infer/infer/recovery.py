@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from ledger import InjectionSet
 from preprocessing import filter_signals
-from preprocessing.stretches import LoadedStretch
-from runtime import Experiment, progress
-from torch import Tensor
+from runtime import progress
 from waveforms import Responses
 
-from infer.searcher import Searcher
+from infer.prepared import Prepared
+from infer.stretches import PreparedStretch
+
+# Injections that go through the networks together.
+GROUP_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,19 @@ class Place:
         time: Its GPS time [s].
     """
 
-    values: Tensor
-    taps: Tensor
+    values: np.ndarray
+    taps: np.ndarray
     sample: int
     time: float
 
     @property
     def size(self) -> int:
         """Samples in the stretch."""
-        return self.values.shape[-1]
+        return int(self.values.shape[-1])
 
 
 def find_place(
-    stretches: list[LoadedStretch], starts: np.ndarray, time: float, rate: float
+    stretches: list[PreparedStretch], starts: np.ndarray, time: float, rate: float
 ) -> Place:
     """Find a GPS time in the stretches.
 
@@ -52,23 +54,19 @@ def find_place(
     """
     owner = stretches[max(0, int(np.searchsorted(starts, time, "right")) - 1)]
     sample = round((time - owner.gps_start) * rate)
-    if not 0 <= sample < owner.stretch.values.shape[-1]:
+    if not 0 <= sample < owner.size:
         raise ValueError(
             f"injection at GPS {time} lies outside the searched strain: make the injections from "
             "the same strain index and fold"
         )
-    taps = owner.stretch.taps[owner.stretch.block_of(torch.tensor(sample))]
-    return Place(owner.stretch.values, taps, sample, owner.gps_start + sample / rate)
+    taps = owner.taps[owner.block_of(sample)]
+    return Place(owner.whitened, taps, sample, owner.gps_start + sample / rate)
 
 
 def recover(
-    injections: InjectionSet,
-    responses: Responses,
-    stretches: list[LoadedStretch],
-    searcher: Searcher,
-    experiment: Experiment,
+    injections: InjectionSet, responses: Responses, prepared: Prepared, rows: slice
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Score each injection in the strain around it.
+    """Score injections in the strain around them.
 
     Each detector's data are taken at the injection's time plus its shift there. The piece of
     strain reaches one kernel plus integration to either side of the coalescence; its loudest
@@ -76,61 +74,73 @@ def recover(
     block of its coalescence and added to the whitened strain.
 
     Args:
-        injections: Injections into these stretches.
+        injections: Injections into the strain.
         responses: Their signals in the detectors.
-        stretches: Whitened strain.
-        searcher: Scores it.
-        experiment: The experiment.
+        prepared: The strain.
+        rows: Which injections, consecutive ones that begin at a multiple of `GROUP_SIZE`.
 
     Returns:
-        Statistic and recovered GPS time of each injection.
+        Statistic and recovered GPS time of each of them.
 
     Raises:
         ValueError: An injection lies outside the stretches.
     """
-    rate = experiment.sample_rate
-    search = experiment.search
-    reach = round((experiment.kernel_length + search.integration_length) * rate)
-    statistic, time = np.empty(len(injections.time)), np.empty(len(injections.time))
-    pieces: list[np.ndarray] = []
-    filters: list[np.ndarray] = []
-    begins: list[float] = []
-    first = 0
-    starts = np.array([s.gps_start for s in stretches])
-    for i in progress(range(len(injections.time)), "injections", unit="injection"):
-        shift = injections.shift[i]
-        places = [find_place(stretches, starts, t, rate) for t in injections.time[i] + shift]
-        # a kernel and an integration to either side, less where a stretch ends sooner
-        begin = max(-reach, *(-place.sample for place in places))
-        begin = min(begin, *(place.size - 2 * reach - place.sample for place in places))
-        if any(place.sample + begin < 0 for place in places):
-            raise ValueError(
-                f"the strain around GPS {injections.time[i]} is shorter than {2 * reach / rate} "
-                "s: make the injections from the same strain index and fold"
-            )
-        piece = torch.stack(
-            [
-                place.values[j, place.sample + begin : place.sample + begin + 2 * reach]
-                for j, place in enumerate(places)
-            ]
+    searcher = prepared.searcher()
+    starts = np.array([s.gps_start for s in prepared.stretches])
+    count = len(range(len(injections.time))[rows])
+    statistic, time = np.empty(count), np.empty(count)
+    done = 0
+    groups = range(rows.start, rows.stop, GROUP_SIZE)
+    for i in progress(groups, "injections", unit="group"):
+        last = min(i + GROUP_SIZE, rows.stop)
+        pieces = [_piece(injections, responses, prepared, starts, j) for j in range(i, last)]
+        evidence = searcher.scorer.evidence_of(
+            np.stack([piece.values for piece in pieces]), np.stack([p.taps for p in pieces])
         )
-        taps = torch.stack([place.taps[j] for j, place in enumerate(places)])
-        response = torch.from_numpy(responses[i])
-        signal = filter_signals(response[None], taps[None])[0]
-        # where the signal's first sample falls in the piece
-        lead = round(injections.coalescence * rate) - taps.shape[-1] // 2
-        start = -lead - begin
-        low, high = max(0, start), min(2 * reach, start + signal.shape[-1])
-        piece[:, low:high] += signal[:, low - start : high - start]
-        pieces.append(piece.numpy())
-        filters.append(taps.numpy())
-        begins.append(places[0].time - shift[0] + begin / rate)
-        if len(pieces) == 64 or i == len(injections.time) - 1:
-            evidence = searcher.scorer.evidence_of(np.stack(pieces), np.stack(filters))
-            scores = searcher.statistic(evidence)
-            last = first + len(pieces)
-            statistic[first:last] = scores.max(axis=1)
-            frame = evidence.argmax(axis=1) / searcher.timeline.frame_rate
-            time[first:last] = np.array(begins) + frame + searcher.offset
-            first, pieces, filters, begins = last, [], [], []
+        here = slice(done, done + len(pieces))
+        statistic[here] = searcher.statistic(evidence).max(axis=1)
+        frame = evidence.argmax(axis=1) / searcher.timeline.frame_rate
+        time[here] = np.array([piece.time for piece in pieces]) + frame + searcher.offset
+        done += len(pieces)
+        for stretch in prepared.stretches:
+            stretch.release()
     return statistic, time
+
+
+def _piece(
+    injections: InjectionSet,
+    responses: Responses,
+    prepared: Prepared,
+    starts: np.ndarray,
+    number: int,
+) -> Place:
+    """The whitened strain around an injection with its signal, its first sample at the place."""
+    experiment = prepared.session.experiment
+    rate = experiment.sample_rate
+    reach = round((experiment.kernel_length + experiment.search.integration_length) * rate)
+    shift = injections.shift[number]
+    times = injections.time[number] + shift
+    places = [find_place(prepared.stretches, starts, t, rate) for t in times]
+    # a kernel and an integration to either side, less where a stretch ends sooner
+    begin = max(-reach, *(-place.sample for place in places))
+    begin = min(begin, *(place.size - 2 * reach - place.sample for place in places))
+    if any(place.sample + begin < 0 for place in places):
+        raise ValueError(
+            f"the strain around GPS {injections.time[number]} is shorter than "
+            f"{2 * reach / rate} s: make the injections from the same strain index and fold"
+        )
+    values = np.stack(
+        [
+            place.values[j, place.sample + begin : place.sample + begin + 2 * reach]
+            for j, place in enumerate(places)
+        ]
+    )
+    taps = np.stack([place.taps[j] for j, place in enumerate(places)])
+    response = torch.from_numpy(responses[number])
+    signal = filter_signals(response[None], torch.from_numpy(taps)[None])[0].numpy()
+    # where the signal's first sample falls in the piece
+    lead = round(injections.coalescence * rate) - taps.shape[-1] // 2
+    start = -lead - begin
+    low, high = max(0, start), min(2 * reach, start + signal.shape[-1])
+    values[:, low:high] += signal[:, low - start : high - start]
+    return Place(values, taps, 0, places[0].time - shift[0] + begin / rate)

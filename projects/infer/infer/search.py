@@ -1,27 +1,27 @@
-"""The search of one fold."""
+"""The search of one fold: all of it in one process, or its steps."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 from pathlib import Path
+from typing import cast
 
-import numpy as np
-from ledger import InjectionSet, RecoveredInjections, StrainIndex, staged
-from preprocessing import WhiteningRecipe
-from preprocessing.slides import FrameTimeline, Stretch, slide_shifts
-from preprocessing.stretches import load_stretches
-from runtime import Experiment, load_experiment, make_provenance, progress, require_same
+from ledger import EventSet, InjectionSet, Product, Provenance, StrainIndex, staged
+from runtime import load_experiment, make_provenance, require_same
 from runtime.provenance import SAME_MODEL
-from waveforms import injection_responses
 
-from infer.details import details
+from infer.background import find_background
+from infer.branches import require_branch
 from infer.exclusion import left_out_windows
-from infer.recovery import recover
-from infer.repository import Repository
-from infer.scorers import make_scorer
-from infer.searcher import Found, Searcher, event_set, window_frames
-from infer.serving import Transport, served
+from infer.foreground import find_foreground
+from infer.merging import join_results, merge_parts, part_name, write_results
+from infer.prepared import read_prepared, write_prepared
+from infer.series import score_series
+from infer.serving import Transport
+from infer.session import Session, opened
+from infer.zero_lag import find_zero_lag
 
 log = logging.getLogger("infer")
 
@@ -34,6 +34,7 @@ def search(
     output: Path,
     fold: int = 0,
     exclude: Path | None = None,
+    scores: Path | None = None,
     transport: Transport = "inprocess",
     server: str | None = None,
 ) -> None:
@@ -47,6 +48,7 @@ def search(
         output: Folder for background.hdf5, zero-lag.hdf5 and foreground.hdf5, put in place whole.
         fold: Fold of the experiment.
         exclude: File of windows to leave out of the background, two columns of GPS times [s].
+        scores: File for the scores of the zero lag; not kept if None.
         transport: Where the networks run: in this process, or on a Triton server.
         server: A Triton server that serves the repository, as HOST:PORT; with the transport
             `triton` one is started on this machine if None.
@@ -57,118 +59,237 @@ def search(
         ServerError: The server does not start, or has died.
         ValueError: The strain is too short for a score or for a slide.
     """
-    settings = load_experiment(experiment)
-    with (
-        served(Path(repository), transport, server) as address,
-        Repository(Path(repository), settings, address) as models,
-    ):
-        _search(settings, models, strain, injections, output, fold, exclude)
+    with opened(experiment, repository, transport, server) as session:
+        signals = _read_injections(session, injections)
+        left_out = left_out_windows(StrainIndex.read(strain), exclude)
+        provenance = _provenance(session, "search", strain, injections)
+        # frames lie on disk for as long as the search lasts, since they may exceed memory
+        with staged(output) as folder, score_series(scores, provenance) as series:
+            write_prepared(session, strain, folder / "frames", fold)
+            prepared = read_prepared(session, strain, folder / "frames", fold)
+            products = join_results(
+                session.experiment,
+                [find_background(prepared, left_out)],
+                find_zero_lag(prepared, series),
+                [find_foreground(prepared, signals)],
+            )
+            shutil.rmtree(folder / "frames")
+            write_results(products, provenance, folder)
+    _report(products, fold)
 
 
-def _search(
-    settings: Experiment,
-    models: Repository,
+def frames(
+    experiment: Path,
+    repository: Path,
     strain: Path,
+    output: Path,
+    fold: int = 0,
+    files: list[int] | None = None,
+    transport: Transport = "inprocess",
+    server: str | None = None,
+) -> None:
+    """Whiten the strain of one fold and pass it through the towers, to be searched by the others.
+
+    Args:
+        experiment: Experiment file or its folder.
+        repository: Model repository of `export`.
+        strain: Strain index.
+        output: Folder for a folder of each file, called by its number.
+        fold: Fold of the experiment.
+        files: Numbers of the files among those searched, in time order; all if None.
+        transport: Where the networks run: in this process, or on a Triton server.
+        server: A Triton server that serves the repository, as HOST:PORT; with the transport
+            `triton` one is started on this machine if None.
+
+    Raises:
+        FileNotFoundError: An input is missing.
+        ProductError: An input was made with other settings or is broken.
+        ServerError: The server does not start, or has died.
+        ValueError: There is no such file.
+    """
+    with opened(experiment, repository, transport, server) as session:
+        write_prepared(session, strain, Path(output), fold, files)
+
+
+def slides(
+    experiment: Path,
+    repository: Path,
+    strain: Path,
+    frames: Path,
+    output: Path,
+    fold: int = 0,
+    branch: int = 0,
+    branches: int = 1,
+    exclude: Path | None = None,
+    scores: Path | None = None,
+    scored_slides: list[int] | None = None,
+    transport: Transport = "inprocess",
+    server: str | None = None,
+) -> None:
+    """Search the time slides of a branch.
+
+    Args:
+        experiment: Experiment file or its folder.
+        repository: Model repository of `export`.
+        strain: Strain index.
+        frames: Folder that `frames` made.
+        output: File for the events.
+        fold: Fold of the experiment.
+        branch: Which part of the slides, from 0.
+        branches: Of how many parts, alike in livetime.
+        exclude: File of windows to leave out of the background, two columns of GPS times [s].
+        scores: File for the scores of slides; not kept if None.
+        scored_slides: Numbers of the slides, from 1, whose scores are kept; all of the branch's if
+            None.
+        transport: Where the networks run: in this process, or on a Triton server.
+        server: A Triton server that serves the repository, as HOST:PORT; with the transport
+            `triton` one is started on this machine if None.
+
+    Raises:
+        FileNotFoundError: An input is missing.
+        ProductError: An input was made with other settings or is broken.
+        ServerError: The server does not start, or has died.
+        ValueError: There is no such branch, or the strain is too short for a slide.
+    """
+    require_branch(branch, branches)
+    with opened(experiment, repository, transport, server) as session:
+        left_out = left_out_windows(StrainIndex.read(strain), exclude)
+        prepared = read_prepared(session, strain, frames, fold)
+        provenance = _provenance(session, part_name("slides", branch, branches), strain)
+        with score_series(scores, provenance, scored_slides) as series:
+            events = find_background(prepared, left_out, branch, branches, series)
+        events.write(output, provenance)
+
+
+def zero_lag(
+    experiment: Path,
+    repository: Path,
+    strain: Path,
+    frames: Path,
+    output: Path,
+    fold: int = 0,
+    scores: Path | None = None,
+    transport: Transport = "inprocess",
+    server: str | None = None,
+) -> None:
+    """Search the data as they are.
+
+    Args:
+        experiment: Experiment file or its folder.
+        repository: Model repository of `export`.
+        strain: Strain index.
+        frames: Folder that `frames` made.
+        output: File for the events.
+        fold: Fold of the experiment.
+        scores: File for the scores; not kept if None.
+        transport: Where the networks run: in this process, or on a Triton server.
+        server: A Triton server that serves the repository, as HOST:PORT; with the transport
+            `triton` one is started on this machine if None.
+
+    Raises:
+        FileNotFoundError: An input is missing.
+        ProductError: An input was made with other settings or is broken.
+        ServerError: The server does not start, or has died.
+    """
+    with opened(experiment, repository, transport, server) as session:
+        prepared = read_prepared(session, strain, frames, fold)
+        provenance = _provenance(session, part_name("zero-lag", 0, 1), strain)
+        with score_series(scores, provenance) as series:
+            events = find_zero_lag(prepared, series)
+        events.write(output, provenance)
+
+
+def injections(
+    experiment: Path,
+    repository: Path,
+    strain: Path,
+    frames: Path,
     injections: Path,
     output: Path,
-    fold: int,
-    exclude: Path | None,
+    fold: int = 0,
+    branch: int = 0,
+    branches: int = 1,
+    transport: Transport = "inprocess",
+    server: str | None = None,
 ) -> None:
-    """Search with models that are at hand; see `search`."""
-    require_same(injections, settings, (*SAME_MODEL, "injections", "waveforms"))
-    signals = InjectionSet.read(injections)
-    index = StrainIndex.read(strain)
-    left_out = left_out_windows(index, exclude)
-    recipe = WhiteningRecipe.from_settings(settings.settings())
-    scorer = make_scorer(models, settings.search.scores_per_second)
+    """Search for the injections of a branch.
 
-    window = window_frames(scorer, settings.search)
-    shortest = scorer.view_length + (window - 1) / scorer.frame_rate
-    stretches, runs = [], []
-    for item in load_stretches(Path(strain), settings, "search", fold, shortest):
-        frames = scorer.add(item.stretch)
-        stretches.append(item)
-        runs.append((item.gps_start, frames, item.file.label))
+    Args:
+        experiment: Experiment file or its folder.
+        repository: Model repository of `export`.
+        strain: Strain index.
+        frames: Folder that `frames` made.
+        injections: Injections into the strain to be searched.
+        output: File for what the search gives for them.
+        fold: Fold of the experiment.
+        branch: Which part of the injections, from 0.
+        branches: Of how many parts.
+        transport: Where the networks run: in this process, or on a Triton server.
+        server: A Triton server that serves the repository, as HOST:PORT; with the transport
+            `triton` one is started on this machine if None.
 
-    def timeline(windows: list[tuple[float, float]]) -> FrameTimeline:
-        return FrameTimeline(
-            [Stretch(start, frames, windows, label) for start, frames, label in runs],
-            scorer.frame_rate,
-            window,
-            scorer.view_length,
-        )
+    Raises:
+        FileNotFoundError: An input is missing.
+        ProductError: An input was made with other settings or is broken.
+        ServerError: The server does not start, or has died.
+        ValueError: There is no such branch, or an injection lies outside the strain.
+    """
+    require_branch(branch, branches)
+    with opened(experiment, repository, transport, server) as session:
+        signals = _read_injections(session, injections)
+        prepared = read_prepared(session, strain, frames, fold)
+        found = find_foreground(prepared, signals, branch, branches)
+        name = part_name("injections", branch, branches)
+        found.write(output, _provenance(session, name, strain, injections))
 
-    quiet, everything = timeline(left_out), timeline([])
-    slides = slide_shifts(
-        quiet,
-        len(settings.ifos),
-        settings.search.slide_step,
-        settings.search.background_livetime,
-        scorer.stride,
-    )
-    if not slides and len(settings.ifos) > 1:
-        raise ValueError(
-            f"{quiet.size / quiet.frame_rate:.0f} s of searched strain allow no time slide of "
-            f"{settings.search.slide_step} s: search more strain or lower search.slide_step"
-        )
-    background = Found()
-    searcher = Searcher(scorer, quiet, settings, models.network["delay"])
-    for number, shifts in enumerate(progress(slides, "slides", unit="slide"), start=1):
-        searcher.events(background, number, shifts)
 
-    zero_lag = Found()
-    unslid = Searcher(scorer, everything, settings, models.network["delay"])
-    scores = unslid.events(zero_lag, 0, (0,) * len(settings.ifos))
-    spans = {
-        "analysed": np.array(
-            [
-                (s.gps_start, s.gps_start + s.stretch.values.shape[-1] / recipe.sample_rate)
-                for s in stretches
-            ]
-        ).reshape(-1, 2),
-        "analysed_label": [s.file.label for s in stretches],
-    }
-    responses = injection_responses(signals, settings.waveforms)
-    statistic, time = recover(signals, responses, stretches, searcher, settings)
+def merge(
+    experiment: Path, slides: list[Path], zero_lag: Path, injections: list[Path], output: Path
+) -> None:
+    """Join what the branches found: the same bytes as `search` makes, for any number of branches.
 
-    parents = {"strain": strain, "injections": injections}
-    provenance = make_provenance("infer search", settings, None, parents)
-    network = {"network": models.network["sha256"]}
-    provenance = dataclasses.replace(provenance, parents={**provenance.parents, **network})
-    with staged(output) as folder:
-        folder.mkdir()
-        event_set(background, "background", settings, fold, **spans).write(
-            folder / "background.hdf5", provenance
-        )
-        loudest = details(zero_lag, scores, unslid, stretches, settings)
-        event_set(zero_lag, "zero-lag", settings, fold, **spans, **loudest).write(
-            folder / "zero-lag.hdf5", provenance
-        )
-        RecoveredInjections(
-            ifos=settings.ifos,
-            snr_threshold=signals.snr_threshold,
-            volume=signals.volume,
-            statistic=statistic,
-            time=time,
-            injection_time=signals.time,
-            snr=signals.snr,
-            ifo_snr=signals.ifo_snr,
-            fold=np.full(len(time), fold, dtype=np.int16),
-            parameters=signals.parameters,
-            rejected=signals.rejected,
-            rejected_snr=signals.rejected_snr,
-            rejected_file=signals.rejected_file,
-            rejected_draw=signals.rejected_draw,
-            stream=signals.stream,
-        ).write(folder / "foreground.hdf5", provenance)
+    Args:
+        experiment: Experiment file or its folder.
+        slides: What `slides` made, in the order of the branches.
+        zero_lag: What `zero-lag` made.
+        injections: What `injections` made, in the order of the branches.
+        output: Folder for background.hdf5, zero-lag.hdf5 and foreground.hdf5, put in place whole.
+
+    Raises:
+        FileNotFoundError: A part is missing.
+        ProductError: A part is broken, or of other settings, inputs or code than the others.
+    """
+    settings = load_experiment(experiment)
+    products = merge_parts(settings, slides, zero_lag, injections, Path(output))
+    _report(products, int(cast("EventSet", products["zero-lag"]).slide_fold[0]))
+
+
+def _read_injections(session: Session, path: Path) -> InjectionSet:
+    require_same(path, session.experiment, (*SAME_MODEL, "injections", "waveforms"))
+    return InjectionSet.read(path)
+
+
+def _provenance(
+    session: Session, generator: str, strain: Path, injections: Path | None = None
+) -> Provenance:
+    parents = {"strain": strain} | ({} if injections is None else {"injections": injections})
+    provenance = make_provenance(generator, session.experiment, None, parents)
+    network = {"network": session.models.network["sha256"]}
+    return dataclasses.replace(provenance, parents={**provenance.parents, **network})
+
+
+def _report(products: dict[str, Product], fold: int) -> None:
+    background = cast("EventSet", products["background"])
+    unslid = cast("EventSet", products["zero-lag"])
     log.info(
         "fold %d: %.0f s of zero lag with %d events; %d slides, %.1f d of background with %d "
-        "events; %d injections",
+        "events above %g; %d injections",
         fold,
-        sum(zero_lag.livetime),
-        sum(map(len, zero_lag.statistic)),
-        len(slides),
-        sum(background.livetime) / 86400,
-        sum(map(len, background.statistic)),
-        len(time),
+        unslid.livetime,
+        len(unslid.statistic),
+        len(background.slide_livetime),
+        background.livetime / 86400,
+        len(background.statistic),
+        background.threshold,
+        len(products["foreground"].statistic),  # type: ignore[attr-defined]
     )

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
-from ledger import EventSet
 from preprocessing.slides import FrameTimeline
 from runtime import Experiment
 from runtime.experiment import Search
 
 from infer.events import cluster, integrate
+from infer.found import Found
 from infer.scorers import Scorer
-
-
-@dataclass
-class Found:
-    """Events of slides, gathered.
-
-    Attributes:
-        statistic: Loudness of each event.
-        time: GPS time of coalescence in each detector [s].
-        slide: Index of the slide.
-        livetime: Livetime of each slide [s].
-        shift: Shift of each detector in each slide [s].
-    """
-
-    statistic: list[np.ndarray] = field(default_factory=list)
-    time: list[np.ndarray] = field(default_factory=list)
-    slide: list[np.ndarray] = field(default_factory=list)
-    livetime: list[float] = field(default_factory=list)
-    shift: list[tuple[float, ...]] = field(default_factory=list)
 
 
 def mean_size(search: Search) -> int:
@@ -65,15 +44,30 @@ class Searcher:
         self.reach = round(search.cluster_length * search.scores_per_second)
         self.offset = scorer.evidence_length - delay
 
+    @property
+    def seen_length(self) -> float:
+        """Time that one integrated score looks at [s]."""
+        return (self.window_frames - 1) / self.timeline.frame_rate + self.scorer.evidence_length
+
     def statistic(self, evidence: np.ndarray) -> np.ndarray:
         """Integrated scores of evidence, (batch, frame) to (batch, score)."""
         return integrate(self.scorer.scores(evidence), self.mean_size)
+
+    def counted(self, shifts: tuple[int, ...]) -> np.ndarray:
+        """Whether each integrated score of a slide counts."""
+        return self.timeline.scored(shifts)[:: self.scorer.stride]
+
+    def livetime(self, shifts: tuple[int, ...]) -> float:
+        """Livetime of a slide [s]: a score counts for the time to the next."""
+        count = np.count_nonzero(self.counted(shifts))
+        return count * self.scorer.stride / self.timeline.frame_rate
 
     def slide(self, shifts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Integrated scores of a slide, whether each counts, and the evidence behind them."""
         evidence = self.scorer.evidence(shifts)
         statistic = self.statistic(evidence[None])[0]
-        counts = self.timeline.scored(shifts)[:: self.scorer.stride][: len(statistic)]
+        # no window that counts begins where the row is too short for one
+        counts = self.counted(shifts)[: len(statistic)]
         return statistic, counts, evidence
 
     def times(
@@ -102,39 +96,3 @@ class Searcher:
         found.livetime.append(int(counts.sum()) * self.scorer.stride / rate)
         found.shift.append(tuple(s / rate for s in shifts))
         return statistic
-
-
-def event_set(
-    found: Found, kind: str, experiment: Experiment, fold: int, **detail: object
-) -> EventSet:
-    """Product of the events found.
-
-    Args:
-        found: The events.
-        kind: `background` or `zero-lag`.
-        experiment: The experiment.
-        fold: Fold of the experiment.
-        detail: Further columns of the product: spans analysed, events in detail.
-    """
-    ifos = len(experiment.ifos)
-    contents: dict[str, object] = {
-        "detail": np.zeros(0, dtype=np.int32),
-        "detail_whitened": np.zeros((0, ifos, 0), dtype=np.float32),
-        "detail_score": np.zeros((0, 0), dtype=np.float32),
-    }
-    contents |= detail
-    return EventSet(
-        kind=kind,
-        ifos=experiment.ifos,
-        threshold=-1e30,
-        statistic=np.concatenate(found.statistic or [np.zeros(0)]),
-        time=np.concatenate(found.time or [np.zeros((0, ifos))]),
-        slide=np.concatenate(found.slide or [np.zeros(0, dtype=np.int32)]),
-        fold=np.full(sum(map(len, found.statistic)), fold, dtype=np.int16),
-        slide_shift=np.array(found.shift).reshape(-1, ifos),
-        slide_fold=np.full(len(found.livetime), fold, dtype=np.int16),
-        slide_livetime=np.array(found.livetime),
-        detail_rate=experiment.sample_rate,
-        detail_score_rate=float(experiment.search.scores_per_second),
-        **contents,  # type: ignore[arg-type]
-    )

@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
-from preprocessing import WhitenedStretch
+
+
+class Frames(Protocol):
+    """What a scorer takes of a stretch; see `infer.stretches.PreparedStretch`."""
+
+    @property
+    def whitened(self) -> np.ndarray:
+        """Whitened strain, of shape (ifo, time)."""
+
+    @property
+    def taps(self) -> np.ndarray:
+        """Whitening filters, of shape (block, ifo, filter_size)."""
+
+    @property
+    def features(self) -> np.ndarray | None:
+        """Outputs of the towers in blocks, of shape (block, ifo, feature, frame)."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the stretch."""
+
+    def block_of(self, sample: np.ndarray) -> np.ndarray:
+        """Block to which each whitened sample belongs."""
+
+    def release(self) -> None:
+        """Let go of what was mapped into memory."""
 
 
 class Scorer(ABC):
@@ -30,8 +56,23 @@ class Scorer(ABC):
     evidence_length: float
 
     @abstractmethod
-    def add(self, stretch: WhitenedStretch) -> int:
-        """Append a stretch of whitened strain; returns its frames."""
+    def num_frames(self, size: int) -> int:
+        """Frames of a stretch of so many whitened samples."""
+
+    @abstractmethod
+    def features(self, whitened: np.ndarray) -> Iterator[np.ndarray]:
+        """What does not depend on the slide: outputs of the towers, piece by piece.
+
+        Args:
+            whitened: Whitened strain, of shape (ifo, time).
+
+        Yields:
+            Arrays of shape (ifo, feature, frame); none for networks without towers.
+        """
+
+    @abstractmethod
+    def add(self, stretch: Frames) -> int:
+        """Append a stretch to the row; returns its frames."""
 
     @abstractmethod
     def evidence(self, shifts: Sequence[int]) -> np.ndarray:

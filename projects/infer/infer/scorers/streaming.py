@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 
 import numpy as np
 import torch
 from architectures import log_mean_exp
 from architectures.base import FRAME_RATE
-from preprocessing import WhitenedStretch
 
 from infer.repository import Repository
-from infer.scorers.base import Scorer
+from infer.scorers.base import Frames, Scorer
+from infer.scorers.row import FrameRow
 
 
 class StreamingScorer(Scorer):
@@ -45,34 +45,28 @@ class StreamingScorer(Scorer):
         self.evidence_length = network["receptive_size"] / network["sample_rate"]
         self.part = round(part_length * FRAME_RATE) * self.hop
         self.part_frames = part_frames
-        self.features: list[np.ndarray] = []
-        self.row: np.ndarray | None = None
+        self.row = FrameRow()
 
-    def add(self, stretch: WhitenedStretch) -> int:
+    def num_frames(self, size: int) -> int:
         """See `Scorer`."""
-        whitened = stretch.values.numpy()
-        count = 0
+        return max(0, (size - self.view) // self.hop + 1)
+
+    def features(self, whitened: np.ndarray) -> Iterator[np.ndarray]:
+        """See `Scorer`."""
         for start in range(0, whitened.shape[-1] - self.view + 1, self.part):
             stop = start + self.part + self.view - self.hop
-            frames = self.towers(whitened[None, :, start:stop])[0]
-            self.features.append(frames)
-            count += frames.shape[-1]
-        return count
+            yield self.towers(np.ascontiguousarray(whitened[None, :, start:stop]))[0]
 
-    def _row(self) -> np.ndarray:
-        if self.row is None:
-            # (ifo, feature, frame)
-            self.row = np.concatenate(self.features, axis=-1)
-            self.features = []
-        return self.row
+    def add(self, stretch: Frames) -> int:
+        """See `Scorer`."""
+        return self.row.add(stretch)
 
     def evidence(self, shifts: Sequence[int]) -> np.ndarray:
         """See `Scorer`."""
-        row = self._row()
-        size = row.shape[-1]
-        found = np.empty(size - self.head_size + 1, dtype=np.float32)
+        row = self.row
+        found = np.empty(row.size - self.head_size + 1, dtype=np.float32)
         # the client keeps a copy of what it sends
-        buffer = np.empty((1, *row.shape[:2], self.part_frames), dtype=np.float32)
+        buffer = np.empty((1, *row.shape, self.part_frames), dtype=np.float32)
         waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
 
         def collect() -> None:
@@ -86,14 +80,12 @@ class StreamingScorer(Scorer):
                 collect()
             count = min(step, len(found) - start) + self.head_size - 1
             for ifo, shift in enumerate(shifts):
-                begin = (start + shift) % size
-                first = min(count, size - begin)
-                buffer[0, ifo, :, :first] = row[ifo, :, begin : begin + first]
-                buffer[0, ifo, :, first:count] = row[ifo, :, : count - first]
+                row.take(ifo, start + shift, buffer[0, ifo, :, :count])
             part = buffer if count == self.part_frames else buffer[..., :count]
             waiting.append((start, self.head.submit(part)))
         while waiting:
             collect()
+        row.release()
         return found
 
     def evidence_of(self, whitened: np.ndarray, taps: np.ndarray) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
-from preprocessing import WhitenedStretch
 
 from infer.repository import Repository
-from infer.scorers.base import Scorer
+from infer.scorers.base import Frames, Scorer
+from infer.scorers.row import RESIDENT_SIZE
 
 
 class WindowedScorer(Scorer):
@@ -34,9 +33,9 @@ class WindowedScorer(Scorer):
         self.stride = self.score_frames = 1
         self.view_length = self.evidence_length = self.size / network["sample_rate"]
         self.batch = batch
+        self.stretches: list[Frames] = []
         self.windows: list[np.ndarray] = []
-        # filters of each stretch, (block, ifo, filter_size), and the block of each window
-        self.taps: list[np.ndarray] = []
+        # the block of each window
         self.blocks: list[np.ndarray] = []
 
     def _windows(self, whitened: np.ndarray) -> np.ndarray:
@@ -44,13 +43,20 @@ class WindowedScorer(Scorer):
         view = np.lib.stride_tricks.sliding_window_view(whitened, self.size, axis=-1)
         return np.moveaxis(view[..., :: self.hop, :], -2, -3)
 
-    def add(self, stretch: WhitenedStretch) -> int:
+    def num_frames(self, size: int) -> int:
         """See `Scorer`."""
-        windows = self._windows(stretch.values.numpy())
+        return max(0, (size - self.size) // self.hop + 1)
+
+    def features(self, whitened: np.ndarray) -> Iterator[np.ndarray]:
+        """See `Scorer`: none."""
+        return iter(())
+
+    def add(self, stretch: Frames) -> int:
+        """See `Scorer`."""
+        windows = self._windows(stretch.whitened)
+        self.stretches.append(stretch)
         self.windows.append(windows)
-        middle = torch.arange(len(windows)) * self.hop + self.size // 2
-        self.taps.append(stretch.taps.numpy())
-        self.blocks.append(stretch.block_of(middle).numpy())
+        self.blocks.append(stretch.block_of(np.arange(len(windows)) * self.hop + self.size // 2))
         return len(windows)
 
     def _score(self, kernels: np.ndarray, taps: np.ndarray) -> np.ndarray:
@@ -63,10 +69,12 @@ class WindowedScorer(Scorer):
         offsets = np.cumsum([0, *(len(w) for w in self.windows)])
         size = int(offsets[-1])
         found = np.empty(size, dtype=np.float32)
+        filter_size = self.stretches[0].taps.shape[-1]
+        taken = 0
         for start in range(0, size, self.batch):
             frames = np.arange(start, min(start + self.batch, size))
             kernels = np.empty((len(frames), len(shifts), self.size), dtype=np.float32)
-            taps = np.empty((*kernels.shape[:2], self.taps[0].shape[-1]), dtype=np.float32)
+            taps = np.empty((*kernels.shape[:2], filter_size), dtype=np.float32)
             for ifo, shift in enumerate(shifts):
                 partner = (frames + shift) % size
                 owner = np.searchsorted(offsets, partner, side="right") - 1
@@ -75,9 +83,20 @@ class WindowedScorer(Scorer):
                     place = partner[mine] - offsets[stretch]
                     kernels[mine, ifo] = self.windows[stretch][place, ifo]
                     if self.needs_taps:
-                        taps[mine, ifo] = self.taps[stretch][self.blocks[stretch][place], ifo]
+                        taps[mine, ifo] = self.stretches[stretch].taps[
+                            self.blocks[stretch][place], ifo
+                        ]
             found[frames] = self._score(kernels, taps)
+            taken += kernels.nbytes
+            if taken > RESIDENT_SIZE:
+                self._release()
+                taken = 0
+        self._release()
         return found
+
+    def _release(self) -> None:
+        for stretch in self.stretches:
+            stretch.release()
 
     def evidence_of(self, whitened: np.ndarray, taps: np.ndarray) -> np.ndarray:
         """See `Scorer`."""

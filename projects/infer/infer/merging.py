@@ -1,0 +1,143 @@
+"""Join what branches found to the three products of a search."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ledger import EventSet, Product, ProductError, Provenance, RecoveredInjections, staged
+from ledger.product import read_provenance
+from runtime import Experiment, require_same
+
+from infer.foreground import joined_foreground
+from infer.found import event_set, joined, number_kept
+
+GENERATOR = "infer search"
+Part = TypeVar("Part", bound=Product)
+
+
+def part_name(verb: str, branch: int, branches: int) -> str:
+    """What a part says it was made by."""
+    return f"infer {verb} {branch} of {branches}"
+
+
+def read_parts(
+    experiment: Experiment, verb: str, paths: Sequence[Path], product: type[Part]
+) -> tuple[list[Part], Provenance]:
+    """Read the parts of all branches.
+
+    Args:
+        experiment: The experiment that all must have been made with.
+        verb: The verb that made them.
+        paths: The parts, in the order of their branches.
+        product: What they are.
+
+    Returns:
+        The parts, and the provenance of the first.
+
+    Raises:
+        ProductError: A part is broken, is missing, or is of other settings, inputs or code.
+    """
+    parts, origins = [], []
+    for branch, path in enumerate(paths):
+        require_same(path, experiment, tuple(experiment.settings()))
+        origin = read_provenance(path)
+        expected = part_name(verb, branch, len(paths))
+        if origin.generator != expected:
+            raise ProductError(
+                f"{path} was made by {origin.generator}, expected {expected}: give the parts of "
+                "all branches in their order"
+            )
+        parts.append(product.read(path))
+        origins.append(origin)
+        _require_same_origin(origin, path, origins[0], paths[0])
+    return parts, origins[0]
+
+
+def _require_same_origin(found: Provenance, path: Path, expected: Provenance, other: Path) -> None:
+    shared = set(found.parents) & set(expected.parents)
+    if found.code_version != expected.code_version or any(
+        found.parents[name] != expected.parents[name] for name in shared
+    ):
+        raise ProductError(
+            f"{path} was made from other inputs, or by other code, than {other}: make all parts "
+            "again"
+        )
+
+
+def join_results(
+    experiment: Experiment,
+    backgrounds: Sequence[EventSet],
+    zero_lag: EventSet,
+    foregrounds: Sequence[RecoveredInjections],
+) -> dict[str, Product]:
+    """Join what branches found.
+
+    Args:
+        experiment: The experiment.
+        backgrounds: Events of the slides, branch by branch.
+        zero_lag: Events of the zero lag.
+        foregrounds: Recovered injections, branch by branch.
+
+    Returns:
+        The three products of a search, by the names of their files.
+    """
+    found = joined(backgrounds)
+    found.keep_loudest(number_kept(experiment, math.fsum(found.livetime), zero_lag.livetime))
+    spans = {"analysed": zero_lag.analysed, "analysed_label": zero_lag.analysed_label}
+    fold = int(zero_lag.slide_fold[0])
+    return {
+        "background": event_set(found, "background", experiment, fold, **spans),
+        "zero-lag": zero_lag,
+        "foreground": joined_foreground(list(foregrounds)),
+    }
+
+
+def write_results(products: dict[str, Product], provenance: Provenance, folder: Path) -> None:
+    """Write the products of a search, with one provenance.
+
+    Args:
+        products: By the names of their files.
+        provenance: Names all inputs of the search.
+        folder: Where to; made if it is not there.
+    """
+    folder.mkdir(exist_ok=True)
+    provenance = dataclasses.replace(provenance, generator=GENERATOR)
+    for name, product in products.items():
+        product.write(folder / f"{name}.hdf5", provenance)
+
+
+def merge_parts(
+    experiment: Experiment,
+    slides: Sequence[Path],
+    zero_lag: Path,
+    injections: Sequence[Path],
+    output: Path,
+) -> dict[str, Product]:
+    """Join the files that branches wrote.
+
+    Args:
+        experiment: The experiment.
+        slides: Parts of the background, in the order of their branches.
+        zero_lag: The zero lag.
+        injections: Parts of the injections, in the order of their branches.
+        output: Folder for the products, put in place whole.
+
+    Returns:
+        The products by the names of their files.
+
+    Raises:
+        ProductError: A part is broken, is missing, or is of other settings, inputs or code.
+    """
+    foregrounds, origin = read_parts(experiment, "injections", injections, RecoveredInjections)
+    backgrounds, other = read_parts(experiment, "slides", slides, EventSet)
+    _require_same_origin(other, slides[0], origin, injections[0])
+    unslid, other = read_parts(experiment, "zero-lag", [zero_lag], EventSet)
+    _require_same_origin(other, zero_lag, origin, injections[0])
+    products = join_results(experiment, backgrounds, unslid[0], foregrounds)
+    with staged(output) as folder:
+        write_results(products, origin, folder)
+    return products
