@@ -16,6 +16,8 @@ from runtime.experiment import Experiment
 # Settings in which the products of one search must agree, stage by stage.
 SAME_STRAIN = ("ifos", "sample_rate")
 SAME_MODEL = ("ifos", "sample_rate", "highpass", "lowpass", "kernel_length", "whitening")
+# The parameter of a served model's configuration that names the network it was exported from.
+NETWORK_PARAMETER = "aframe.network"
 
 
 @functools.cache

@@ -50,11 +50,11 @@ def build_repository(
     network, description = open_run(Path(run_dir), settings)
     recipe = WhiteningRecipe.from_settings(settings.settings())
     require_alive(network, description, recipe, settings.seed)
-    stride = round(settings.sample_rate / settings.search.scores_per_second)
+    score_hop = round(settings.sample_rate / settings.search.scores_per_second)
     with staged(output) as folder:
         folder.mkdir()
         layout = Layout(
-            ModelRepository(folder), network, description, recipe, PLATFORMS[platform], stride
+            ModelRepository(folder), network, description, recipe, PLATFORMS[platform], score_hop
         )
         layout.add_windows()
         if description["streaming"]:

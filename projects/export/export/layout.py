@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from hermes.quiver import EnsembleModel, Model, ModelRepository, Platform
 from preprocessing import StreamingWhitening, WhitenBlock, WhiteningRecipe
+from runtime.provenance import NETWORK_PARAMETER
 
 from export.modules import FilteredScore, Head, Score, Towers
 from export.streams import SnapshotKernels, StreamedNetwork
 
-# The parameter of each model's configuration that names the network it was exported from.
-NETWORK = "aframe.network"
 # Strain is of this order; random numbers of order one would overflow its PSD.
 STRAIN = 1e-21
 # Kernels that a server is given at once, at least.
@@ -88,8 +87,6 @@ class Layout:
 
     def add_frames(self) -> None:
         """Add `towers` and `head` of a streaming network, for stretches of any length."""
-        shape = (None, self.ifos, None)
-        towers = {"whitened": shape}
         rng = np.random.default_rng(0)
         size = (2, self.ifos, 2 * self.kernel_size)
         stretch = rng.standard_normal(size, dtype=np.float32)
@@ -97,7 +94,7 @@ class Layout:
             "towers",
             self.platform,
             Towers(self.network),
-            towers,
+            {"whitened": (None, self.ifos, None)},
             ["features"],
             examples={"whitened": stretch},
         )
@@ -228,7 +225,7 @@ class Layout:
         return model
 
     def _sign(self, model: Model) -> None:
-        model.config.parameters[NETWORK].string_value = self.description["sha256"]
+        model.config.parameters[NETWORK_PARAMETER].string_value = self.description["sha256"]
 
     def _strain(self, batch: int, size: int) -> np.ndarray:
         """Noise of the order of strain, of shape (batch, ifo, size), louder towards its end."""

@@ -13,10 +13,7 @@ import yaml
 from hermes.aeriel.client import InferenceClient
 from ledger import ProductError
 from runtime import Experiment
-from runtime.provenance import SAME_MODEL, compare_settings
-
-# The parameter of each model's configuration that names the network it was exported from.
-NETWORK = "aframe.network"
+from runtime.provenance import NETWORK_PARAMETER, SAME_MODEL, compare_settings
 
 
 class Model:
@@ -96,7 +93,7 @@ class Repository:
                 place, name, version=entry["version"], in_flight=self.in_flight, deadline=None
             )
             self.clients[name] = client
-            served = client.parameters.get(NETWORK, "")
+            served = client.parameters.get(NETWORK_PARAMETER, "")
             if served != self.network["sha256"]:
                 raise ProductError(
                     f"model {name} at {place} is of network {served[:12] or 'unknown'}, expected "
