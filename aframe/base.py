@@ -102,6 +102,11 @@ class AframeTask(law.Task):
         self.analysis: Analysis = load_analysis(self.experiment, self.strain)
 
     @property
+    def sandbox(self) -> Sandbox:
+        """Where a stage's command runs."""
+        return Sandbox(self.environment, self.image, self.dev, self.gpus)
+
+    @property
     def version(self) -> str:
         """Name of the version: label and digest of all that can change a byte."""
         return f"{self.label}-{self.analysis.digest}"
@@ -168,7 +173,7 @@ class StageTask(AframeTask):
             if self.complete():
                 return
             wall = run_stage(
-                Sandbox(self.environment, self.image, self.dev, self.gpus),
+                self.sandbox,
                 name=self.stage,
                 project=self.project,
                 arguments=self.arguments(self.analysis.write_experiment(folder)),

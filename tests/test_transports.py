@@ -6,6 +6,7 @@ from runtime import ExperimentError
 
 from aframe.analysis import load_analysis
 from aframe.pipelines.sandbox import Sandbox
+from aframe.tasks.infer import InferLocal
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +65,5 @@ def test_a_server_without_its_transport_is_refused():
 def test_images_are_told_where_the_server_is():
     with pytest.raises(ExperimentError, match="in images needs --server HOST:PORT"):
         Sandbox(experiment="smoke", transport="triton", environment="apptainer")
+    with pytest.raises(ExperimentError, match="in images needs --server HOST:PORT"):
+        InferLocal(experiment="smoke", transport="triton", image="infer.sif")

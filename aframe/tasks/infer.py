@@ -60,7 +60,7 @@ class TransportTask(PlatformTask):
             raise ExperimentError(
                 f"--server {self.server} has no effect without --transport triton: give both"
             )
-        if self.transport == "triton" and self.environment != "venv" and not self.server:
+        if self.transport == "triton" and self.sandbox.contained and not self.server:
             raise ExperimentError(
                 "--transport triton in images needs --server HOST:PORT: start the server by "
                 "`apptainer run triton.sif` on the search's repository"
