@@ -26,6 +26,7 @@ MODULES = {
     "aframe-waveforms": {"waveforms"},
     "aframe-architectures": {"architectures"},
     "aframe-hermes": {"hermes"},
+    "aframe-cleaning": {"cleaning"},
     "nvidia-pytriton": {"pytriton", "triton_python_backend_utils", "c_python_backend_utils"},
     "scikit-learn": {"sklearn"},
     "jinja2": {"jinja2"},

@@ -1,0 +1,44 @@
+"""Noise in strain from its witnesses.
+
+One computation serves training's measure, offline cleaning and the online cleaner: finite filters
+and networks of finite reach over samples that are tracked by their index.
+"""
+
+from cleaning.bandpass import BandPass
+from cleaning.cleaner import Choice, Cleaned, Cleaner, Model
+from cleaning.envelope import fade, gap_envelope, gate_envelope
+from cleaning.estimator import LayerEstimator, Network, NoiseEstimator
+from cleaning.losses import AsdRatio
+from cleaning.problem import Layer, Problem, ProblemError, load_problem
+from cleaning.recording import Recording
+from cleaning.resampling import Resampler
+from cleaning.series import Series
+from cleaning.spectra import Ratios, asd, band_ratios
+from cleaning.wiener import LinearFilter, fit_wiener
+
+__all__ = [
+    "AsdRatio",
+    "BandPass",
+    "Choice",
+    "Cleaned",
+    "Cleaner",
+    "Layer",
+    "LayerEstimator",
+    "LinearFilter",
+    "Model",
+    "Network",
+    "NoiseEstimator",
+    "Problem",
+    "ProblemError",
+    "Ratios",
+    "Recording",
+    "Resampler",
+    "Series",
+    "asd",
+    "band_ratios",
+    "fade",
+    "fit_wiener",
+    "gap_envelope",
+    "gate_envelope",
+    "load_problem",
+]

@@ -1,0 +1,262 @@
+"""Cleaned strain, second by second: the same computation for a file and for live frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cleaning.envelope import fade, gap_envelope, gate_envelope
+from cleaning.estimator import NoiseEstimator
+from cleaning.problem import Problem
+from cleaning.recording import Recording
+from cleaning.spectra import Ratios, band_ratios
+
+GATE_LENGTH = 8
+"""Time over which the gate measures what cleaning left [s]."""
+TAPER_LENGTH = 0.15
+"""Tapers of the noise beside missing seconds [s]."""
+LATENCY = 2
+"""Seconds after a second's own end until all of its channels are known: one for what the filters
+see, one for the gate to close before a bad second begins [s]."""
+HISTORY = GATE_LENGTH + 2
+"""Seconds before a second that play a part in it; a cleaner that is begun with so many gives what
+one that never ended gives [s]."""
+UNKNOWN = Ratios((), ())
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained cleaner.
+
+    Attributes:
+        version: Number of the version.
+        estimator: From witnesses to noise.
+    """
+
+    version: int
+    estimator: NoiseEstimator
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Models in use in a second; None for none."""
+
+    production: Model | None = None
+    canary: Model | None = None
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A second of strain, cleaned.
+
+    Attributes:
+        second: Its time [GPS s].
+        raw: Strain as it came, at the cleaned strain's rate, of shape (sample_rate,).
+        production: Less the noise by the production model.
+        canary: Less the noise by the canary; as `raw` where there is none.
+        out_dq: As `production` where the gate is open, as `raw` where it is closed.
+        production_version: Version of the production model; 0 for none.
+        canary_version: Version of the canary; 0 for none.
+        dropped: Whether witnesses are missing in this second.
+        good: Whether the gate holds this second for good.
+        ratios: What the gate measured, over the last `GATE_LENGTH`; empty where it could not.
+        canary_ratios: The same for the canary.
+    """
+
+    second: int
+    raw: np.ndarray
+    production: np.ndarray
+    canary: np.ndarray
+    out_dq: np.ndarray
+    production_version: int
+    canary_version: int
+    dropped: bool
+    good: bool
+    ratios: Ratios
+    canary_ratios: Ratios
+
+
+@dataclass
+class _Second:
+    """What is known of a second before its gate is."""
+
+    raw: np.ndarray
+    noise: np.ndarray
+    canary_noise: np.ndarray
+    choice: Choice
+    dropped: bool
+    ratios: Ratios = UNKNOWN
+    canary_ratios: Ratios = UNKNOWN
+    good: bool = False
+
+
+@dataclass
+class Cleaner:
+    """Cleans a recording from one second on.
+
+    What it gives in a second depends on the frames from `HISTORY` before it to `LATENCY` after
+    it and on the models chosen there, and not on how many seconds are cleaned at once.
+
+    Attributes:
+        problem: What is cleaned.
+        recording: Strain and witnesses; added to by the caller.
+        choose: Models in use in a second [GPS s]; asked once for each second, in order.
+        start: First second to be cleaned [GPS s]; seconds before it that are in the recording
+            are looked at.
+    """
+
+    problem: Problem
+    recording: Recording
+    choose: Callable[[int], Choice]
+    start: int
+    _seconds: dict[int, _Second] = field(default_factory=dict, repr=False)
+    _choices: dict[int, Choice] = field(default_factory=dict, repr=False)
+    _estimated: int = field(default=0, repr=False)
+    _given: int = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        self._estimated = max(self.recording.first, self.start - HISTORY)
+        self._given = self.start
+
+    def advance(self, final: bool = False) -> list[Cleaned]:
+        """Clean all seconds that the recording suffices for.
+
+        Args:
+            final: Whether nothing will be added any more: the last two seconds are cleaned as if
+                what follows them were missing.
+
+        Returns:
+            Seconds that have strain, in order, each once.
+        """
+        stop = self.recording.stop
+        known = stop if final else stop - 1
+        if known > self._estimated:
+            self._estimate(self._estimated, known)
+            self._estimated = known
+        found = []
+        while self._given < (stop if final else stop - LATENCY):
+            second = self._seconds.get(self._given)
+            if second is not None:
+                found.append(self._finish(self._given, second))
+            self._given += 1
+        oldest = self._given - HISTORY
+        for old in [s for s in self._choices if s < oldest]:
+            del self._choices[old]
+            self._seconds.pop(old, None)
+        self.recording.forget(oldest)
+        return found
+
+    def newest(self) -> tuple[int, np.ndarray] | None:
+        """Production strain one second earlier than `advance` gives it, without the gate.
+
+        Returns:
+            The last second that is estimated [GPS s] and its strain; None before the first, and
+            where that second has no strain.
+        """
+        second = self._seconds.get(self._estimated - 1)
+        if second is None or self._estimated <= self.start:
+            return None
+        return self._estimated - 1, second.raw - second.noise
+
+    def _estimate(self, start: int, stop: int) -> None:
+        """Noise and the gate's measure of a span."""
+        for second in range(start, stop):
+            self._choices[second] = self.choose(second)
+        noise = self._noise(start, stop, lambda choice: choice.production)
+        canary = self._noise(start, stop, lambda choice: choice.canary)
+        raw = self.recording.strain(start, stop).reshape(-1, self.problem.sample_rate)
+        dropped = self.recording.dropped(start, stop)
+        for i, second in enumerate(range(start, stop)):
+            if not self.recording.has_strain(second):
+                continue
+            choice = self._choices[second]
+            mine = _Second(raw[i], noise[i], canary[i], choice, second in dropped)
+            self._seconds[second] = mine
+            mine.ratios = self._measure(second, canary=False)
+            mine.canary_ratios = self._measure(second, canary=True)
+            # nothing measured is not good
+            mine.good = bool(mine.ratios.inside) and mine.ratios.well()
+
+    def _noise(
+        self, start: int, stop: int, model_of: Callable[[Choice], Model | None]
+    ) -> np.ndarray:
+        """Noise of consecutive seconds by the model of each, of shape (second, sample_rate)."""
+        rate = self.problem.sample_rate
+        noise = np.zeros((stop - start, rate))
+        begin = start
+        while begin < stop:
+            model = model_of(self._choices[begin])
+            end = begin
+            while end < stop and model_of(self._choices[end]) is model:
+                end += 1
+            mine = noise[begin - start : end - start]
+            if model is not None:
+                mine[:] = self._weighted(model, begin, end).reshape(-1, rate)
+            if begin - 1 in self._choices:
+                before = model_of(self._choices[begin - 1])
+                if before is not model:
+                    weight = fade(rate)
+                    mine[0] *= weight
+                    if before is not None:
+                        mine[0] += (1 - weight) * self._weighted(before, begin, begin + 1)
+            begin = end
+        return noise
+
+    def _weighted(self, model: Model, start: int, stop: int) -> np.ndarray:
+        """Noise by one model, nothing beside missing seconds."""
+        recording = self.recording
+        reach = model.estimator.reach(recording.witness_rates)
+        if reach + TAPER_LENGTH > 1:
+            raise ValueError(
+                f"version {model.version} sees {reach:.3f} s of the witnesses on either side, and "
+                f"tapers take {TAPER_LENGTH} s: more than the one second that is waited for; use "
+                "a network that sees less, or a layer of a higher rate"
+            )
+        margin = 1
+        dropped = recording.dropped(start - margin, stop + margin)
+        witnesses = recording.witnesses(start - margin, stop + margin)
+        noise = model.estimator(witnesses, start, stop)
+        rate = self.problem.sample_rate
+        weight = gap_envelope(dropped, start, stop, rate, reach, TAPER_LENGTH)
+        return np.where(weight > 0, weight * noise, 0.0)
+
+    def _measure(self, second: int, canary: bool) -> Ratios:
+        """Ratios over the last seconds up to the end of one; empty if they are not all there."""
+        last = [self._seconds.get(s) for s in range(second - GATE_LENGTH + 1, second + 1)]
+        seconds = [known for known in last if known is not None]
+        newest = seconds[-1].choice
+        model = newest.canary if canary else newest.production
+        if len(seconds) < GATE_LENGTH or model is None:
+            return UNKNOWN
+        raw = np.concatenate([known.raw for known in seconds])
+        noise = np.concatenate(
+            [known.canary_noise if canary else known.noise for known in seconds]
+        )
+        return band_ratios(raw, raw - noise, self.problem.sample_rate, self.problem.bands)
+
+    def _good(self, second: int) -> bool:
+        known = self._seconds.get(second)
+        return known is not None and known.good
+
+    def _finish(self, second: int, known: _Second) -> Cleaned:
+        gate = gate_envelope(
+            self._good(second - 1), known.good, self._good(second + 1), self.problem.sample_rate
+        )
+        # where the gate is closed nothing of the noise may pass, not even what is not finite
+        gated = np.where(gate > 0, gate * known.noise, 0.0)
+        production, canary = known.choice.production, known.choice.canary
+        return Cleaned(
+            second=second,
+            raw=known.raw,
+            production=known.raw - known.noise,
+            canary=known.raw - known.canary_noise,
+            out_dq=known.raw - gated,
+            production_version=0 if production is None else production.version,
+            canary_version=0 if canary is None else canary.version,
+            dropped=known.dropped,
+            good=known.good,
+            ratios=known.ratios,
+            canary_ratios=known.canary_ratios,
+        )
