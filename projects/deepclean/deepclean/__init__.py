@@ -1,0 +1,1 @@
+"""Subtract witnessed noise from strain, offline and live, and watch over it."""

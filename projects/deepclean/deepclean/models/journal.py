@@ -1,0 +1,67 @@
+"""Which versions were used from which second on."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import os
+from pathlib import Path
+
+from deepclean.models.roles import Roles
+
+NAME = "journal.jsonl"
+
+
+class Journal:
+    """A file of lines, each the roles from a GPS second on; only ever added to.
+
+    What is cleaned again, after a restart or offline, is cleaned with what was used at first.
+
+    Args:
+        path: The file; made when the first line is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._starts: list[int] = []
+        self._roles: list[Roles] = []
+        if path.is_file():
+            lines = path.read_text().splitlines(keepends=True)
+            # a line without its end was being written when the process ended
+            for line in (line for line in lines if line.endswith("\n")):
+                entry = json.loads(line)
+                self._starts.append(entry.pop("second"))
+                self._roles.append(Roles.model_validate(entry))
+            if lines and not lines[-1].endswith("\n"):
+                path.write_text("".join(lines[:-1]))
+
+    @property
+    def last(self) -> int | None:
+        """Second of the last line [GPS s]; None if there is no line."""
+        return self._starts[-1] if self._starts else None
+
+    def at(self, second: int) -> Roles:
+        """Roles in a second; none before the first line."""
+        place = bisect.bisect_right(self._starts, second) - 1
+        return self._roles[place] if place >= 0 else Roles()
+
+    def add(self, second: int, roles: Roles) -> None:
+        """Say what is used from a second on, before it is used.
+
+        Raises:
+            ValueError: The second lies before the last line's.
+        """
+        if self._starts and second < self._starts[-1]:
+            raise ValueError(
+                f"second {second} lies before second {self._starts[-1]}, the last in {self.path}"
+            )
+        if self._roles and roles == self._roles[-1]:
+            return
+        line = json.dumps({"second": second, **roles.model_dump()}) + "\n"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self._starts.append(second)
+        self._roles.append(roles)

@@ -1,0 +1,1 @@
+"""Live: frames in, cleaned frames out."""
