@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import bisect
-import json
-import os
 from pathlib import Path
 
+from deepclean.lines import append_line, read_lines
 from deepclean.models.roles import Roles
 
 NAME = "journal.jsonl"
@@ -25,15 +24,9 @@ class Journal:
         self.path = path
         self._starts: list[int] = []
         self._roles: list[Roles] = []
-        if path.is_file():
-            lines = path.read_text().splitlines(keepends=True)
-            # a line without its end was being written when the process ended
-            for line in (line for line in lines if line.endswith("\n")):
-                entry = json.loads(line)
-                self._starts.append(entry.pop("second"))
-                self._roles.append(Roles.model_validate(entry))
-            if lines and not lines[-1].endswith("\n"):
-                path.write_text("".join(lines[:-1]))
+        for line in read_lines(path):
+            self._starts.append(line.pop("second"))
+            self._roles.append(Roles.model_validate(line))
 
     @property
     def last(self) -> int | None:
@@ -57,11 +50,6 @@ class Journal:
             )
         if self._roles and roles == self._roles[-1]:
             return
-        line = json.dumps({"second": second, **roles.model_dump()}) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, {"second": second, **roles.model_dump()}, sync=True)
         self._starts.append(second)
         self._roles.append(roles)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Literal
+
+from deepclean.lines import append_line, read_lines
 
 Kind = Literal["strain", "witnesses"]
 
@@ -22,13 +22,9 @@ class Drops:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._found: dict[tuple[Kind, int], str] = {}
-        if path.is_file():
-            for line in path.read_text().splitlines(keepends=True):
-                # a line without its end was being written when the process ended
-                if line.endswith("\n"):
-                    entry = json.loads(line)
-                    self._found[entry["kind"], entry["second"]] = entry["reason"]
+        self._found: dict[tuple[Kind, int], str] = {
+            (line["kind"], line["second"]): line["reason"] for line in read_lines(path)
+        }
 
     def __contains__(self, item: tuple[Kind, int]) -> bool:
         return item in self._found
@@ -46,11 +42,5 @@ class Drops:
         """
         if (kind, second) in self._found:
             return
-        line = json.dumps({"second": second, "kind": kind, "reason": reason})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        torn = self.path.is_file() and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a") as file:
-            file.write(("\n" if torn and self.path.stat().st_size else "") + line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_line(self.path, {"second": second, "kind": kind, "reason": reason}, sync=True)
         self._found[kind, second] = reason
