@@ -8,6 +8,7 @@ from cleaning.bandpass import BandPass
 from cleaning.cleaner import Choice, Cleaned, Cleaner, Model
 from cleaning.envelope import fade, gap_envelope, gate_envelope
 from cleaning.estimator import LayerEstimator, Network, NoiseEstimator
+from cleaning.experiment import CleaningExperiment, Stretch, load_cleaning_experiment
 from cleaning.losses import AsdRatio
 from cleaning.problem import Layer, Problem, ProblemError, load_problem
 from cleaning.recording import Recording
@@ -22,6 +23,7 @@ __all__ = [
     "Choice",
     "Cleaned",
     "Cleaner",
+    "CleaningExperiment",
     "Layer",
     "LayerEstimator",
     "LinearFilter",
@@ -34,11 +36,13 @@ __all__ = [
     "Recording",
     "Resampler",
     "Series",
+    "Stretch",
     "asd",
     "band_ratios",
     "fade",
     "fit_wiener",
     "gap_envelope",
     "gate_envelope",
+    "load_cleaning_experiment",
     "load_problem",
 ]
