@@ -1,8 +1,14 @@
 """Networks for strain: detection scores, reconstructions, predictions from witnesses."""
 
 from architectures.autoencoder import Autoencoder
-from architectures.base import RegressionNetwork, StreamingNetwork, WindowedNetwork
+from architectures.base import (
+    EvidenceNetwork,
+    RegressionNetwork,
+    StreamingNetwork,
+    WindowedNetwork,
+)
 from architectures.deepclean import DeepClean
+from architectures.early_fusion import EarlyFusion
 from architectures.frequency import FrequencyResNet
 from architectures.multimodal import MultiModal
 from architectures.pooling import log_mean_exp
@@ -32,6 +38,8 @@ __all__ = [
     "S4",
     "Autoencoder",
     "DeepClean",
+    "EarlyFusion",
+    "EvidenceNetwork",
     "FrequencyResNet",
     "MultiModal",
     "QTransformResNet",

@@ -34,30 +34,81 @@ class WindowedNetwork(torch.nn.Module):
         self.kernel_size = round(kernel_length * sample_rate)
 
 
-class StreamingNetwork(WindowedNetwork):
+class EvidenceNetwork(WindowedNetwork):
     """A network that gives over a long stretch what it gives over its windows, at once.
 
-    It consists of `towers`, which turn each detector's strain into feature frames on its own,
-    `head`, which turns the frames of all detectors into an evidence per frame, and `pool`, which
-    turns the evidence within a kernel into a score. None pads and none looks at statistics of the
-    window. So for a stretch of any length
+    It consists of `evidence_of`, which turns strain into an evidence per frame, and `pool`, which
+    turns the evidence within a kernel into a score. Neither pads and neither looks at statistics
+    of the window. So for a stretch of any length
 
-        pool(head(towers(stretch)), stride)[i]
+        pool(evidence_of(stretch), stride)[i]
             == forward(stretch[..., i * stride * hop_size :][..., :kernel_size])
 
-    to rounding, and a detector slid by whole frames gives the towers' frames slid.
+    to rounding.
 
     Attributes:
-        hop_size: Samples between two feature frames.
-        receptive_size: Samples that one head output sees.
-        head_size: Feature frames that one head output sees.
-        pool_size: Head outputs within a kernel.
+        hop_size: Samples between two frames.
+        receptive_size: Samples that one value of the evidence sees.
+        head_size: Frames that one value of the evidence sees: a frame is a hop of strain, or what
+            towers make of it.
+        pool_size: Values of the evidence within a kernel.
     """
 
     hop_size: int
     receptive_size: int
     head_size: int
     pool_size: int
+
+    def set_view(self, hop_size: int, head_size: int, receptive_size: int) -> None:
+        """Set the attributes.
+
+        Raises:
+            ValueError: The kernel is shorter than what one value of the evidence sees.
+        """
+        self.hop_size, self.head_size, self.receptive_size = hop_size, head_size, receptive_size
+        self.pool_size = (self.kernel_size - receptive_size) // hop_size + 1
+        if self.pool_size < 1:
+            raise ValueError(
+                f"one output of this {type(self).__name__} sees "
+                f"{receptive_size / self.sample_rate:.3f} s, more than the kernel of "
+                f"{self.kernel_length} s: use fewer dilations or a longer kernel"
+            )
+
+    def evidence_of(self, strain: Tensor) -> Tensor:
+        """Evidence of each frame.
+
+        Args:
+            strain: Whitened strain, of shape (batch, ifo, time).
+
+        Returns:
+            Tensor of shape (batch, frame), for as many frames as are seen in full.
+        """
+        raise NotImplementedError
+
+    def pool(self, evidence: Tensor, stride: int = 1) -> Tensor:
+        """Scores of the kernels that begin at every `stride`-th frame.
+
+        Args:
+            evidence: Of shape (batch, frame).
+            stride: Frames between two scores.
+
+        Returns:
+            Tensor of shape (batch, score).
+        """
+        raise NotImplementedError
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        """See `WindowedNetwork`."""
+        return self.pool(self.evidence_of(kernel))[:, 0]
+
+
+class StreamingNetwork(EvidenceNetwork):
+    """A network whose evidence has two steps, so that most of a time slide's cost is shared.
+
+    `towers` turns each detector's strain into feature frames on its own, and `head` turns the
+    frames of all detectors into the evidence. A detector slid by whole frames gives the towers'
+    frames slid: the head alone is computed anew.
+    """
 
     def towers(self, strain: Tensor) -> Tensor:
         """Feature frames of each detector.
@@ -81,21 +132,9 @@ class StreamingNetwork(WindowedNetwork):
         """
         raise NotImplementedError
 
-    def pool(self, evidence: Tensor, stride: int = 1) -> Tensor:
-        """Scores of the kernels that begin at every `stride`-th frame.
-
-        Args:
-            evidence: Of shape (batch, frame).
-            stride: Frames between two scores.
-
-        Returns:
-            Tensor of shape (batch, score).
-        """
-        raise NotImplementedError
-
-    def forward(self, kernel: Tensor) -> Tensor:
-        """See `WindowedNetwork`."""
-        return self.pool(self.head(self.towers(kernel)))[:, 0]
+    def evidence_of(self, strain: Tensor) -> Tensor:
+        """See `EvidenceNetwork`."""
+        return self.head(self.towers(strain))
 
 
 class RegressionNetwork(torch.nn.Module):
@@ -112,9 +151,12 @@ class RegressionNetwork(torch.nn.Module):
     Attributes:
         hop_size: Samples by which the input may be shifted without changing the output otherwise,
             away from the ends.
+        reach_size: Samples of the input that an output sample sees on either side, rounded up to
+            a multiple of `hop_size`.
     """
 
     hop_size: int = 1
+    reach_size: int = 0
 
     def __init__(self, num_channels: int, sample_rate: float, kernel_length: float) -> None:
         super().__init__()

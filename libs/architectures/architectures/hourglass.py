@@ -25,6 +25,10 @@ class Hourglass(torch.nn.Module):
         groups: Parts of the channels that never meet.
         activation: Makes the nonlinearity after each normalisation.
 
+    Attributes:
+        hop_size: Samples by which an input may be shifted.
+        reach_size: Samples that an output sample sees on either side.
+
     Raises:
         ValueError: The convolutions have an even length.
     """
@@ -42,6 +46,8 @@ class Hourglass(torch.nn.Module):
         if taps % 2 == 0:
             raise ValueError(f"taps must be odd to keep the alignment, found {taps}")
         self.hop_size = 2 ** len(widths)
+        # half the taps at each rate down, the same up again, and once at either end
+        self.reach_size = taps // 2 * 2 * self.hop_size
         padding = taps // 2
 
         def block(convolution: torch.nn.Module, channels: int) -> torch.nn.Sequential:

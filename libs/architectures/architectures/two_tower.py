@@ -1,48 +1,15 @@
 """Two towers and a light head: exactly streaming, cheap to slide."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from architectures.base import FRAME_RATE, StreamingNetwork
+from architectures.base import StreamingNetwork
 from architectures.pooling import log_mean_exp
 from architectures.registry import register
-
-
-class ValidBlock(torch.nn.Module):
-    """Residual block of two convolutions without padding; the skip is cropped to match.
-
-    Args:
-        inputs: Channels in.
-        outputs: Channels out.
-        taps: Length of each convolution; odd.
-        stride: Of the first convolution.
-        dilation: Of both convolutions.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, taps: int, stride: int = 1, dilation: int = 1
-    ) -> None:
-        super().__init__()
-        self.first = torch.nn.Conv1d(
-            inputs, outputs, taps, stride=stride, dilation=dilation, bias=False
-        )
-        self.first_norm = torch.nn.BatchNorm1d(outputs)
-        self.second = torch.nn.Conv1d(outputs, outputs, taps, dilation=dilation, bias=False)
-        self.second_norm = torch.nn.BatchNorm1d(outputs)
-        self.skip = torch.nn.Conv1d(inputs, outputs, 1, stride=stride)
-        # samples lost at either end, in samples of the input
-        self.crop = (taps - 1) // 2 * dilation * (1 + stride)
-        self.receptive = 2 * self.crop
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Shape (batch, inputs, time) to (batch, outputs, (time - receptive) / stride)."""
-        y = F.relu(self.first_norm(self.first(x)))
-        y = self.second_norm(self.second(y))
-        return F.relu(y + self.skip(x[..., self.crop :])[..., : y.shape[-1]])
+from architectures.valid import ValidStack
 
 
 @register("supervised")
@@ -83,44 +50,19 @@ class TwoTower(StreamingNetwork):
         hidden: int = 16,
     ) -> None:
         super().__init__(num_ifos, sample_rate, kernel_length)
-        halvings = math.log2(sample_rate / FRAME_RATE)
-        if halvings < 1 or halvings != int(halvings):
-            raise ValueError(
-                f"TwoTower needs a sample rate of 64 Hz times a power of two, found {sample_rate}"
-            )
-        widths = [channels[min(i, len(channels) - 1)] for i in range(int(halvings))]
-        blocks, width, receptive, scale = [], 1, 1, 1
-        for wider in widths:
-            block = ValidBlock(width, wider, taps, stride=2)
-            receptive += block.receptive * scale
-            scale *= 2
-            blocks.append(block)
-            width = wider
-        for dilation in dilations:
-            block = ValidBlock(width, width, 3, dilation=dilation)
-            receptive += block.receptive * scale
-            blocks.append(block)
-        self.blocks = torch.nn.Sequential(*blocks)
-        self.width = width
+        self.blocks = ValidStack(1, sample_rate, channels, taps, dilations)
+        self.width = self.blocks.width
         self.features = features
         # each detector has its own matrix onto the features that the head adds
         self.project = torch.nn.Conv1d(
-            num_ifos * width, num_ifos * features, 1, groups=num_ifos, bias=False
+            num_ifos * self.width, num_ifos * features, 1, groups=num_ifos, bias=False
         )
         self.bias = torch.nn.Parameter(torch.zeros(features, 1))
-        self.head_size = 3
-        self.mix = torch.nn.Conv1d(features, hidden, self.head_size)
+        head_size = 3
+        self.mix = torch.nn.Conv1d(features, hidden, head_size)
         self.evidence = torch.nn.Conv1d(hidden, 1, 1)
-
-        self.hop_size = scale
-        self.receptive_size = receptive + (self.head_size - 1) * scale
-        self.pool_size = (self.kernel_size - self.receptive_size) // self.hop_size + 1
-        if self.pool_size < 1:
-            raise ValueError(
-                f"one output of this TwoTower sees {self.receptive_size / sample_rate:.3f} s, "
-                f"more than the kernel of {kernel_length} s: use fewer dilations or a longer "
-                "kernel"
-            )
+        hop = self.blocks.hop_size
+        self.set_view(hop, head_size, self.blocks.receptive_size + (head_size - 1) * hop)
 
     def towers(self, strain: Tensor) -> Tensor:
         """See `StreamingNetwork`."""
@@ -136,5 +78,5 @@ class TwoTower(StreamingNetwork):
         return self.evidence(F.relu(self.mix(joint)))[:, 0]
 
     def pool(self, evidence: Tensor, stride: int = 1) -> Tensor:
-        """See `StreamingNetwork`."""
+        """See `EvidenceNetwork`."""
         return log_mean_exp(evidence, self.pool_size, stride)

@@ -17,6 +17,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "adding-an-architecture.md
 
 def test_families_hold_what_they_should() -> None:
     assert names("supervised") == [
+        "EarlyFusion",
         "FrequencyResNet",
         "MultiModal",
         "QTransformResNet",
@@ -44,7 +45,7 @@ def test_unknown_names_are_answered_with_those_of_the_family() -> None:
         build("ResNext", 2, 1024, 1.5, family="supervised")
     with pytest.raises(ValueError, match=r"no regression architecture 'ResNet'.*are DeepClean$"):
         build("ResNet", 2, 1024, 1.5, family="regression")
-    with pytest.raises(ValueError, match=r"no architecture 'ResNext'.*Autoencoder, DeepClean, Fr"):
+    with pytest.raises(ValueError, match=r"no architecture 'ResNext'.*Autoencoder, DeepClean, Ea"):
         build("ResNext", 2, 1024, 1.5)
     with pytest.raises(ValueError, match="no architecture 'ResNext'"):
         family_of("ResNext")

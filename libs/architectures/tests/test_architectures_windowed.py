@@ -26,6 +26,7 @@ from torch.nn import functional as F
 # small ones, for speed
 SMALL = {
     "Autoencoder": {"widths": [4, 8]},
+    "EarlyFusion": {"channels": [8, 16], "dilations": [1]},
     "FrequencyResNet": {"layers": [1, 1], "groups": 4},
     "MultiModal": {"layers": [1, 1], "frequency_layers": [1, 1], "groups": 4},
     "QTransformResNet": {"layers": [1, 1], "shape": [16, 32], "groups": 4},
@@ -146,7 +147,7 @@ def loss_of(network: WindowedNetwork, values: tuple[Tensor, ...], labels: Tensor
 
 @pytest.mark.parametrize("name", SCORING)
 def test_loud_bursts_are_learnt(name: str) -> None:
-    network = make(name, seconds=1.0 if name == "TwoTower" else 0.75)
+    network = make(name, seconds=1.0 if name in ("EarlyFusion", "TwoTower") else 0.75)
     generator = torch.Generator().manual_seed(1)
     steps, rate = 40, 3e-3 if "ResNet" in name or name == "MultiModal" else 1e-2
     optimizer = torch.optim.Adam(network.parameters(), lr=rate)
@@ -189,6 +190,16 @@ def resnet_size(channels: int, taps: int, stem: int, layers: tuple[int, ...]) ->
     return total + width + 1
 
 
+def stack_size(channels: int, halving: tuple[int, ...], dilated: tuple[int, ...]) -> int:
+    """Parameters of blocks of two convolutions with normalisation, and a skip of one tap."""
+    total = 0
+    for taps, widths in ((7, halving), (3, dilated)):
+        for width in widths:
+            total += (channels + width) * width * taps + 4 * width + (channels + 1) * width
+            channels = width
+    return total
+
+
 def test_sizes_are_what_they_are_said_to_be() -> None:
     def size(name: str) -> int:
         return sum(p.numel() for p in build(name, 2, 2048, 1.5).parameters())
@@ -200,7 +211,14 @@ def test_sizes_are_what_they_are_said_to_be() -> None:
     # 31 more outputs of 512 features in each branch, and the linear layer that fuses them
     branches = resnet_size(2, 3, 7, (3, 4, 6, 3)) + resnet_size(6, 3, 7, (2, 2, 2, 2))
     assert size("MultiModal") == branches + 2 * 31 * 513 + 65
-    for name in ("TwoTower", "S4", "WaveNet", "Autoencoder"):
+    assert size("TwoTower") == (
+        # halving and dilated blocks, a matrix per detector, the head
+        stack_size(1, (8, 16, 32, 32, 32), (32, 32)) + 2 * 32 * 64 + 64 + 3 * 64 * 16 + 16 + 17
+    )
+    assert size("EarlyFusion") == (
+        stack_size(2, (12, 24, 48, 48, 48), (48, 48)) + 3 * 48 * 16 + 16 + 17
+    )
+    for name in ("S4", "WaveNet", "Autoencoder"):
         assert 2e4 < size(name) < 1e5
 
 
