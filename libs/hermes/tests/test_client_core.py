@@ -247,6 +247,24 @@ def test_what_is_sent_again_is_what_was_given():
         assert (future.result(1) == X).all()
 
 
+def test_what_nobody_can_write_to_is_sent_without_a_copy():
+    transport = Scripted()
+    fixed, loose = X.copy(), X.copy()
+    fixed.flags.writeable = False
+    # read only itself, but not what it is a view of
+    view = loose[:]
+    view.flags.writeable = False
+    with client_of(transport) as client:
+        client.infer(fixed[:])
+        client.infer(view)
+        sent = [request.inputs["x"] for request, _ in transport.sent]
+        assert np.shares_memory(sent[0], fixed)
+        loose[:] = -1
+        assert (sent[1] == X).all()
+        transport.answer(0)
+        transport.answer(1)
+
+
 def test_repetitions_end():
     transport = Scripted()
     with client_of(transport, retries=1) as client:

@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,18 @@ class TritonPythonModel:
 
     def finalize(self):
         {finalize}
+"""
+
+
+WRITES = """
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        x = pb_utils.get_input_tensor_by_name(requests[0], "x").as_numpy()
+        x *= 2
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", x)])]
 """
 
 
@@ -623,3 +636,36 @@ def test_retired_version_does_not_stop_what_runs(root, run):
     write_product(root, "product", 3, version=2)
     shutil.rmtree(root / "product" / "1")
     assert ask(transport, ONE)["y"][0] == 2
+
+
+def test_a_model_may_write_to_its_input_and_nobody_sees_it(tmp_path):
+    folder = write_config(tmp_path, "writes", "python")
+    (folder / "model.py").write_text(WRITES)
+    fixed, loose = np.array([[1, 2], [1, 2]], np.float32)
+    fixed = fixed.copy()
+    fixed.flags.writeable = False
+    with closing(InProcess(tmp_path, "writes")) as transport:
+        for x in (fixed, loose):
+            np.testing.assert_array_equal(ask(transport, {"x": x})["y"], [2, 4])
+            np.testing.assert_array_equal(x, [1, 2])
+
+
+def test_an_array_that_nobody_can_write_to_reaches_the_model_uncopied(tmp_path, monkeypatch):
+    from hermes.aeriel.inprocess.onnx_runner import OnnxRunner
+
+    given = []
+    run = OnnxRunner.run
+
+    def note(self, inputs, request=None):
+        given.append(inputs["x"])
+        return run(self, inputs, request)
+
+    write_sum(tmp_path, "sum")
+    monkeypatch.setattr(OnnxRunner, "run", note)
+    fixed, loose = np.ones(2, np.float32), np.ones(2, np.float32)
+    fixed.flags.writeable = False
+    with closing(InProcess(tmp_path, "sum")) as transport:
+        for x in (fixed, loose):
+            ask(transport, {"x": x}, 1, start=True, end=True)
+    assert given[0] is fixed
+    assert not np.shares_memory(given[1], loose)

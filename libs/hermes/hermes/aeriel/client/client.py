@@ -143,7 +143,9 @@ class InferenceClient:
         Updates of one sequence are executed in the order of the calls.
 
         Args:
-            x: Array for a model with one input, otherwise arrays by name.
+            x: Array for a model with one input, otherwise arrays by name. Change them as soon as
+                this returns. Those that cannot be written to, nor what they are views of
+                (`array.flags.writeable`), are not copied: leave them so until the answer is there.
             request_id: The caller's name of it, handed back with the answer; numbered if None.
             sequence_id: The sequence that it belongs to, for models with state.
             sequence_start: Whether it is the first of its sequence.

@@ -22,7 +22,7 @@ from hermes.aeriel.client.register import Register
 from hermes.aeriel.client.sequences import Sequence, check_sequence_id
 from hermes.aeriel.client.signature import Signature
 from hermes.aeriel.client.timetable import Timetable
-from hermes.aeriel.client.transport import Answer, Request, Transport
+from hermes.aeriel.client.transport import Answer, Request, Transport, is_fixed
 from hermes.errors import (
     DeadlineExceeded,
     InferenceError,
@@ -121,7 +121,7 @@ class Dispatch:
         if not self._stateful or sequence_id is None:
             if self._retries:
                 # It may be sent again when the caller has long put other numbers into its array.
-                inputs = {name: array.copy() for name, array in inputs.items()}
+                inputs = {name: _kept(array) for name, array in inputs.items()}
             pending.request = Request(key, inputs, deadline=self._deadline)
             self._register_and_send(pending)
             return future
@@ -297,6 +297,15 @@ class Dispatch:
             self._tell(pending, output, error)
         finally:
             self._gate.leave(pending.aside)
+
+
+def _kept(array: np.ndarray) -> np.ndarray:
+    """An array that nobody writes to: itself where that is so, or a copy."""
+    if is_fixed(array):
+        return array
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
 
 
 def _says_gone(error: Exception) -> bool:

@@ -18,7 +18,9 @@ class Request:
 
     Attributes:
         request_id: Its name, unique within a client.
-        inputs: Arrays by name of the input, with the types and shapes that the model takes.
+        inputs: Arrays by name of the input, with the types and shapes that the model takes. One
+            that is fixed (`is_fixed`) stays as it is until the answer is there; any other may be
+            changed as soon as it was sent.
         sequence_id: The sequence that it belongs to, 1 to 2**64 - 1; None if it stands alone.
         sequence_start: Whether it is the sequence's first.
         sequence_end: Whether it is the sequence's last.
@@ -31,6 +33,16 @@ class Request:
     sequence_start: bool = False
     sequence_end: bool = False
     deadline: float | None = None
+
+
+def is_fixed(array: np.ndarray) -> bool:
+    """Whether nobody can write to an array, nor to an array that it is a view of."""
+    part: object = array
+    while isinstance(part, np.ndarray):
+        if part.flags.writeable:
+            return False
+        part = part.base
+    return True
 
 
 class Transport(Protocol):

@@ -153,6 +153,11 @@ def reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(sizes)
 
 
+def writeable(array: np.ndarray) -> np.ndarray:
+    """The array, or a copy if it cannot be written to: for models that write to their inputs."""
+    return array if array.flags.writeable else array.copy()
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-import numpy as np
-
-from hermes.aeriel.client.transport import Answer, Request
+from hermes.aeriel.client.transport import Answer, Request, is_fixed
 from hermes.errors import (
     DeadlineExceeded,
     InferenceError,
@@ -95,10 +93,14 @@ class InProcess:
     def send(self, request: Request, done: Callable[[Answer], None]) -> None:
         """Send a request; returns at once. See `Transport`.
 
-        The arrays are copied: the caller may change them afterwards.
+        The arrays are copied, and the caller may change them afterwards; except those that are
+        fixed, which stay as they are until the answer is there.
         """
         arrival = time.monotonic()
-        inputs = {name: np.array(array) for name, array in request.inputs.items()}
+        inputs = {
+            name: array if is_fixed(array) else array.copy()
+            for name, array in request.inputs.items()
+        }
         job = Job(
             request,
             inputs,

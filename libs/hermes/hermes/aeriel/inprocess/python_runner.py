@@ -18,6 +18,7 @@ from hermes.aeriel.client.transport import Request
 from hermes.errors import InferenceError, RepositoryError
 
 from . import backend_utils
+from .checking import writeable
 
 _loads = itertools.count()
 
@@ -73,7 +74,7 @@ class PythonRunner:
             + backend_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_END * request.sequence_end
         )
         asked = backend_utils.InferenceRequest(
-            [backend_utils.Tensor(name, array) for name, array in inputs.items()],
+            [backend_utils.Tensor(name, writeable(array)) for name, array in inputs.items()],
             self._outputs,
             request.request_id,
             request.sequence_id or 0,

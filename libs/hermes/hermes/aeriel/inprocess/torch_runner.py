@@ -10,7 +10,7 @@ import torch
 from hermes.errors import InferenceError, RepositoryError
 from hermes.quiver.tensor import number_of
 
-from .checking import TensorSpec
+from .checking import TensorSpec, writeable
 
 
 class TorchRunner:
@@ -59,7 +59,9 @@ class TorchRunner:
     def run(self, inputs: dict[str, np.ndarray], _request: object = None) -> dict[str, np.ndarray]:
         """Compute the outputs, by name."""
         with torch.inference_mode(), torch.jit.optimized_execution(False):
-            arguments = [torch.from_numpy(inputs[name]).to(self._device) for name in self._inputs]
+            arguments = [
+                torch.from_numpy(writeable(inputs[name])).to(self._device) for name in self._inputs
+            ]
             results = self._module(*arguments)
         if isinstance(results, torch.Tensor):
             results = (results,)
