@@ -4,12 +4,35 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
 class ProductError(ValueError):
     """A data product is missing, broken, or not the one that was asked for."""
+
+
+_bringers: list[Callable[[Path], None]] = []
+
+
+def bring_with(bring: Callable[[Path], None]) -> None:
+    """Have a function called with the path of each product that is about to be opened.
+
+    For what lies elsewhere and is brought when it is needed. This library knows no other places
+    than folders.
+
+    Args:
+        bring: Sees to it that the file is there, or does nothing.
+    """
+    if bring not in _bringers:
+        _bringers.append(bring)
+
+
+def bring(path: str | os.PathLike[str]) -> Path:
+    """The path of a file that is there now, if it exists at all."""
+    for function in _bringers:
+        function(Path(path))
+    return Path(path)
 
 
 def _remove(path: Path) -> None:

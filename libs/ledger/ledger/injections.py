@@ -75,3 +75,31 @@ class InjectionSet(Product):
                 f"injections: {len(self.response)} responses for {len(self.time)} injections, "
                 "expected one for each or none at all"
             )
+
+
+@dataclass(kw_only=True)
+class InjectionDetails(Product):
+    """Strain and scores around some of the recovered injections of a fold, to be looked at."""
+
+    product: ClassVar[str] = "injection-details"
+    ifos: tuple[str, ...] = scalar("", "detectors")
+    fold: int = scalar("", "fold of the experiment")
+    sample_rate: float = scalar("Hz", "samples per second of the whitened strain")
+    score_rate: float = scalar("Hz", "scores per second of the score series")
+    score_start: float = scalar(
+        "s", "time of the first score, the end of what it looks at, after the injected time"
+    )
+    injection: np.ndarray = column(
+        "detail", "", "index of the injection among the recovered of the fold", "int32"
+    )
+    time: np.ndarray = column("detail", "s", "injected GPS time of coalescence")
+    whitened: np.ndarray = column(
+        "detail,ifo,sample",
+        "",
+        "whitened strain with the signal, centred on its time in each detector",
+        "float32",
+    )
+    signal: np.ndarray = column(
+        "detail,ifo,sample", "", "the whitened signal alone, as `whitened`", "float32"
+    )
+    score: np.ndarray = column("detail,score", "", "integrated score", "float32")

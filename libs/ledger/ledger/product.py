@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 import h5py
 import numpy as np
 
-from ledger.files import ProductError, staged
+from ledger.files import ProductError, bring, staged
 from ledger.provenance import Provenance
 
 T = TypeVar("T")
@@ -263,7 +263,7 @@ def open_product(path: str | Path, product: str = "", schema: int | None = None)
         FileNotFoundError: There is no such file.
         ProductError: Not HDF5 (or truncated), not a product, another product or schema.
     """
-    path = Path(path)
+    path = bring(path)
     if not path.exists():
         raise FileNotFoundError(f"no file {path}: expected a {product or 'data'} product there")
     try:

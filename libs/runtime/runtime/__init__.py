@@ -1,5 +1,8 @@
 """What every stage's command line shares."""
 
+from ledger.files import bring_with
+
+from runtime import storage
 from runtime.cli import command_line
 from runtime.experiment import Experiment, ExperimentError, load_experiment
 from runtime.progress import progress
@@ -16,4 +19,8 @@ __all__ = [
     "progress",
     "require_same",
     "seed_for",
+    "storage",
 ]
+
+# Products open wherever they lie.
+bring_with(storage.require)

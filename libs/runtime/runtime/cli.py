@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
+from runtime.storage import with_urls
+from runtime.storage.places import Places, names_urls
+
 # What a user can mend. Anything else is a fault of ours and keeps its traceback.
 USER_ERRORS = (ValueError, FileNotFoundError, PermissionError, NotADirectoryError)
 
@@ -32,7 +35,9 @@ def command_line(
 ) -> NoReturn:
     """Run one verb of a stage and end the process.
 
-    Every keyword of the verb's function is an option; its docstring is the help text.
+    Every keyword of the verb's function is an option; its docstring is the help text. Paths may be
+    URLs: the function gets copies on this machine, and what it makes is published when it has
+    returned.
 
     Args:
         program: Name of the stage, for example `datagen`.
@@ -54,10 +59,39 @@ def command_line(
     verb = settings.verb
     options = settings[verb].as_dict() if hasattr(settings[verb], "as_dict") else settings[verb]
     options.pop("config", None)
-    run_or_explain(f"{program} {verb}", lambda: verbs[verb](**options), errors)
+
+    def work() -> None:
+        places = Places()
+        values = {name: places.localise(name, value) for name, value in options.items()}
+        with places.published():
+            verbs[verb](**values)
+
+    explain(f"{program} {verb}", work, errors)
 
 
 def run_or_explain(
+    name: str, work: Callable[[], Any], errors: tuple[type[Exception], ...] = ()
+) -> NoReturn:
+    """Do the work of a stage that reads `sys.argv` by itself, and exit.
+
+    URLs among the words become paths of copies first, as in `command_line`.
+
+    Args:
+        name: Whose sentence it is.
+        work: What to do.
+        errors: Further exceptions that a sentence suffices for.
+    """
+
+    def with_places() -> None:
+        places = Places()
+        sys.argv[1:] = places.localise_words(sys.argv[1:])
+        with places.published():
+            work()
+
+    explain(name, with_places if names_urls(sys.argv[1:]) else work, errors)
+
+
+def explain(
     name: str, work: Callable[[], Any], errors: tuple[type[Exception], ...] = ()
 ) -> NoReturn:
     """Do the work and exit: 0, or 1 with one sentence for what the user can mend.
@@ -73,7 +107,7 @@ def run_or_explain(
     except mendable as error:
         if os.environ.get("AFRAME_TRACEBACK"):
             raise
-        sys.stderr.write(f"{name}: {error}\n")
+        sys.stderr.write(f"{name}: {with_urls(str(error))}\n")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted; run it again to go on\n")

@@ -333,6 +333,15 @@ class Search(Section):
     [s]."""
     background_livetime: Positive
     """Livetime to reach by slides, if the data allow [s]."""
+    vetoes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """For each detector files of times to leave out of its background, relative to the
+    experiment's folder: text (start and stop, segwizard, or gates), LIGO_LW XML segments, or
+    segments.hdf5 of `datagen query`. The zero lag keeps these times, its events there are marked.
+    """
+    ranking: str = "score"
+    """What events are ranked by: `score`, the integrated score, or another of `infer.ranking`."""
+    ranking_options: dict[str, float] = Field(default_factory=dict)
+    """Options of the ranking."""
 
 
 class Evaluation(Section):
@@ -424,6 +433,12 @@ class Experiment(Section):
                 f"plus cluster_length, {least} s: one disturbance in each detector could make an "
                 "event in two slides, which would not be independent"
             )
+        strange = sorted(set(search.vetoes) - set(self.ifos))
+        if strange:
+            raise ValueError(
+                f"search.vetoes names {', '.join(strange)}, which is not among ifos "
+                f"{list(self.ifos)}"
+            )
         if not isinstance(self.strain, ImportedStrain):
             self._check_spans(self.strain)
         elif self.folds < 2:
@@ -495,6 +510,7 @@ class Experiment(Section):
     def files(self) -> list[str]:
         """Names in the experiment that may be those of files beside it: part of its numbers."""
         names = [self.waveforms.prior, *self.evaluation.populations]
+        names += [name for files in self.search.vetoes.values() for name in files]
         noise = None if isinstance(self.strain, ImportedStrain) else self.strain.noise
         if noise is not None:
             names += [curve for ifo in noise.noise_curves for curve in noise.curves(ifo)]

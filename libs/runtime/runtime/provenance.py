@@ -1,6 +1,7 @@
 """Make the provenance of a product, and compare that of two."""
 
 import functools
+import os
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -22,8 +23,13 @@ NETWORK_PARAMETER = "aframe.network"
 
 @functools.cache
 def code_version() -> str:
-    """Version of this code: that of the package, and the commit of the checkout if it is one."""
+    """Version of this code: that of the package, and the commit of the checkout if it is one.
+
+    Images hold no checkout: there the variable AFRAME_COMMIT says it.
+    """
     release = version("aframe-runtime")
+    if commit := os.environ.get("AFRAME_COMMIT", ""):
+        return f"{release}+{commit}"
     try:
         commit = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],

@@ -24,6 +24,7 @@ WRONG = [
     ({"search.slide_step": 1}, "slide_step 1.0 s is less than kernel plus .*, 4.0 s: one dist"),
     # 1.5 s of kernel, 0.5 s of integration, and so 4.5 s for clusters
     ({"search.cluster_length": 4.5}, "slide_step 6.0 s is less than .*cluster_length, 6.5 s"),
+    ({"search.vetoes": {"V1": ["v.txt"]}}, "search.vetoes names V1, which is not among ifos"),
     ({"strain.training": [10, 10]}, r"strain.training \[10.0, 10.0\) is empty"),
     ({"strain.validation": [400, 800]}, r"strain.training .* overlaps strain.validation"),
     ({"strain.search": [1000, 1005]}, "strain.search is 5.0 s long, shorter than 10.5 s"),
@@ -159,6 +160,7 @@ def test_files_that_an_experiment_may_name(write):
     }
     changes = {"strain": strain, "lowpass": 50.0, "waveforms.prior": "mine.yaml"}
     changes |= {"evaluation.populations": ["target.prior", "spin_bbh"]}
+    changes |= {"search.vetoes": {"L1": ["l.xml", "more.txt"]}}
     named = load_experiment(write(changes)).files()
-    expected = ["a", "b", "d.xml", "g.txt", "mine.yaml", "s.csv", "spin_bbh", "target.prior"]
-    assert named == [*expected, "x.hdf5"]
+    expected = ["a", "b", "d.xml", "g.txt", "l.xml", "mine.yaml", "more.txt", "s.csv"]
+    assert named == [*expected, "spin_bbh", "target.prior", "x.hdf5"]
