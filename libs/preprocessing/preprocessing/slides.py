@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,12 +17,14 @@ class Stretch:
         num_frames: Number of frames.
         left_out: GPS windows that no score may look at, half open [s].
         label: Name of the data, for reports.
+        vetoes: The same as `left_out` for the data of one detector, by its place in `shifts`.
     """
 
     gps_start: float
     num_frames: int
     left_out: Sequence[tuple[float, float]] = ()
     label: str = ""
+    vetoes: Mapping[int, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
 
 class FrameTimeline:
@@ -50,15 +52,29 @@ class FrameTimeline:
         self.window_size = window_size
         self.offsets = np.cumsum([0, *(s.num_frames for s in stretches)])
         self.size = int(self.offsets[-1])
-        self.usable = np.zeros(self.size, dtype=bool)
+        self.usable = self._usable(view_length, None)
+        vetoed = sorted({ifo for stretch in self.stretches for ifo in stretch.vetoes})
+        self._usable_of = {ifo: self._usable(view_length, ifo) for ifo in vetoed}
+        self._runs: dict[int, np.ndarray] = {}
+
+    def _usable(self, view_length: float, ifo: int | None) -> np.ndarray:
+        usable = np.zeros(self.size, dtype=bool)
         for stretch, offset in zip(self.stretches, self.offsets[:-1], strict=True):
-            count = max(0, stretch.num_frames - window_size + 1)
-            usable = np.ones(count, dtype=bool)
-            begin = stretch.gps_start + np.arange(count) / frame_rate
-            end = begin + (window_size - 1) / frame_rate + view_length
-            for start, stop in stretch.left_out:
-                usable &= (end <= start) | (begin >= stop)
-            self.usable[offset : offset + count] = usable
+            count = max(0, stretch.num_frames - self.window_size + 1)
+            here = np.ones(count, dtype=bool)
+            begin = stretch.gps_start + np.arange(count) / self.frame_rate
+            end = begin + (self.window_size - 1) / self.frame_rate + view_length
+            vetoes = () if ifo is None else stretch.vetoes.get(ifo, ())
+            for start, stop in (*stretch.left_out, *vetoes):
+                # both ends are in order, so what a window takes is one run
+                first = np.searchsorted(end, start, side="right")
+                here[first : np.searchsorted(begin, stop, side="left")] = False
+            usable[offset : offset + count] = here
+        return usable
+
+    def usable_of(self, ifo: int) -> np.ndarray:
+        """Whether the window that begins at each frame may be scored, by one detector's data."""
+        return self._usable_of.get(ifo, self.usable)
 
     def gps(self, frame: np.ndarray) -> np.ndarray:
         """GPS time at which the view of each frame begins [s]."""
@@ -70,15 +86,62 @@ class FrameTimeline:
         """Frame of a shifted detector that meets each frame of the unshifted one."""
         return (frame + shift) % self.size
 
+    def scored_runs(self, shifts: Sequence[int]) -> np.ndarray:
+        """Runs of frames of the first detector at which a window begins that counts in a slide.
+
+        The cost grows with the number of runs, not of frames.
+
+        Args:
+            shifts: Shift of each detector, in frames; that of the first is 0.
+
+        Returns:
+            Array of shape (run, 2): first frame and frame after the last, increasing.
+        """
+        edges, steps = [], []
+        for ifo, shift in enumerate(shifts):
+            runs = self._runs_of(ifo)
+            begin = (runs[:, 0] - shift) % self.size
+            end = begin + runs[:, 1] - runs[:, 0]
+            # what reaches over the row's end goes on at its beginning
+            over = end[end > self.size] - self.size
+            edges += [begin, np.zeros_like(over), np.minimum(end, self.size), over]
+            steps += [1] * (len(begin) + len(over)) + [-1] * (len(end) + len(over))
+        places = np.concatenate(edges)
+        order = np.argsort(places, kind="stable")
+        places = places[order]
+        # a run of all detectors lasts until the next edge of any
+        all_here = np.cumsum(np.array(steps)[order])[:-1] == len(shifts)
+        all_here &= places[1:] > places[:-1]
+        return np.stack((places[:-1][all_here], places[1:][all_here]), axis=1)
+
+    def _runs_of(self, ifo: int) -> np.ndarray:
+        """Runs of a detector's usable frames, of shape (run, 2)."""
+        if ifo not in self._runs:
+            usable = self.usable_of(ifo)
+            edges = np.flatnonzero(np.diff(usable, prepend=False, append=False))
+            self._runs[ifo] = edges.reshape(-1, 2)
+        return self._runs[ifo]
+
+    def num_scored(self, shifts: Sequence[int], stride: int = 1) -> int:
+        """How many windows count in a slide.
+
+        Args:
+            shifts: Shift of each detector, in frames; that of the first is 0.
+            stride: Frames between two windows, the first of which begins with the row.
+        """
+        # windows that begin before each edge
+        before = -(-self.scored_runs(shifts) // stride)
+        return int((before[:, 1] - before[:, 0]).sum())
+
     def scored(self, shifts: Sequence[int]) -> np.ndarray:
         """Whether the window that begins at each frame of the first detector counts in a slide.
 
         Args:
             shifts: Shift of each detector, in frames; that of the first is 0.
         """
-        counts = np.ones(self.size, dtype=bool)
-        for shift in shifts:
-            counts &= np.roll(self.usable, -shift)
+        counts = np.zeros(self.size, dtype=bool)
+        for begin, end in self.scored_runs(shifts):
+            counts[begin:end] = True
         return counts
 
 
@@ -111,7 +174,7 @@ def slide_shifts(
     last = (timeline.size - frames) // (frames * (num_ifos - 1))
     for number in range(1, last + 1):
         shifts = tuple(j * number * frames for j in range(num_ifos))
-        time = np.count_nonzero(timeline.scored(shifts)[::stride]) * stride / timeline.frame_rate
+        time = timeline.num_scored(shifts, stride) * stride / timeline.frame_rate
         if time > 0:
             slides.append(shifts)
             reached += time

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from ledger import EventSet
 from preprocessing.slides import slide_shifts
 from runtime import progress
 
 from infer.branches import share
-from infer.found import Found, event_set, number_kept
+from infer.exclusion import LeftOut
+from infer.found import event_set, number_kept
 from infer.prepared import Prepared
 from infer.series import ScoreSeries
 
 
 def find_background(
     prepared: Prepared,
-    left_out: Sequence[tuple[float, float]],
+    left_out: LeftOut,
     branch: int = 0,
     branches: int = 1,
     series: ScoreSeries | None = None,
@@ -29,7 +29,7 @@ def find_background(
 
     Args:
         prepared: The strain of the fold.
-        left_out: GPS windows of known events, half open [s].
+        left_out: Times that no score may look at.
         branch: Which part of the slides, from 0.
         branches: Of how many parts, alike in livetime.
         series: Where to write the scores of the slides it asks for; nowhere if None.
@@ -54,9 +54,10 @@ def find_background(
     zero_lag = prepared.searcher().livetime((0,) * ifos)
     number = number_kept(experiment, math.fsum(livetimes), zero_lag)
     mine = share(livetimes, branch, branches)
-    found = Found()
-    for i in progress(range(len(slides))[mine], "slides", unit="slide"):
-        scores = searcher.events(found, i + 1, slides[i])
+    found = prepared.found()
+    numbers = progress(range(mine.start, mine.stop), "slides", unit="slide")
+    scored = searcher.events_of_slides(found, mine.start + 1, slides[mine])
+    for i, scores in zip(numbers, scored, strict=True):
         if series is not None:
             series.add(searcher, i + 1, slides[i], scores)
         # now and then, for the memory

@@ -1,7 +1,8 @@
 """Scores to events."""
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d
+
+from infer.running import running
 
 
 def integrate(scores: np.ndarray, size: int) -> np.ndarray:
@@ -17,9 +18,7 @@ def integrate(scores: np.ndarray, size: int) -> np.ndarray:
     """
     if size <= 1:
         return scores
-    total = np.cumsum(scores, axis=-1, dtype=np.float64)
-    total = np.concatenate((np.zeros_like(total[..., :1]), total), axis=-1)
-    return ((total[..., size:] - total[..., :-size]) / size).astype(np.float32)
+    return (running(scores.astype(np.float64), size, np.add) / size).astype(np.float32)
 
 
 def cluster(statistic: np.ndarray, counts: np.ndarray, reach: int) -> np.ndarray:
@@ -36,14 +35,16 @@ def cluster(statistic: np.ndarray, counts: np.ndarray, reach: int) -> np.ndarray
     Returns:
         Increasing places of the events.
     """
-    masked = np.where(counts, statistic, -np.inf)
-    loudest = maximum_filter1d(masked, 2 * reach + 1, mode="constant", cval=-np.inf)
-    places = np.flatnonzero((masked == loudest) & counts)
+    masked = np.full(len(statistic) + 2 * reach, -np.inf, dtype=statistic.dtype)
+    inner = masked[reach : reach + len(statistic)]
+    np.copyto(inner, statistic, where=counts)
+    loudest = running(masked, 2 * reach + 1, np.maximum)
+    places = np.flatnonzero((inner == loudest) & counts)
     # of equally loud neighbours the first is the event
     keep = np.ones(len(places), dtype=bool)
     event = -reach - 1
     for i, place in enumerate(places):
         keep[i] = place - event > reach
         if keep[i]:
-            event = place
+            event = int(place)
     return places[keep]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,6 +30,9 @@ class Found:
         livetime: Livetime of each slide [s].
         shift: Shift of each detector in each slide [s].
         threshold: Least statistic kept; `ALL` if no event was found too many.
+        ranker: Gives statistics to events of some scores and times, none above its score; None if
+            events are ranked by the score.
+        num_ranked: How many of the arrays of `statistic` hold statistics; the others hold scores.
     """
 
     statistic: list[np.ndarray] = field(default_factory=list)
@@ -38,14 +41,32 @@ class Found:
     livetime: list[float] = field(default_factory=list)
     shift: list[tuple[float, ...]] = field(default_factory=list)
     threshold: float = ALL
+    ranker: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    num_ranked: int = 0
 
     @property
     def size(self) -> int:
         """Events kept."""
         return sum(map(len, self.statistic))
 
+    def rank(self) -> None:
+        """Give the events that were added since the last time their statistic.
+
+        Those of a score below the threshold are left out unranked: their statistic would lie
+        below it, too, since none is above its score.
+        """
+        new = slice(self.num_ranked, None)
+        if self.ranker is not None and self.statistic[new]:
+            score, time, slide = (
+                np.concatenate(column[new]) for column in (self.statistic, self.time, self.slide)
+            )
+            some = score >= self.threshold
+            self.statistic[new] = [self.ranker(score[some], time[some])]
+            self.time[new], self.slide[new] = [time[some]], [slide[some]]
+        self.num_ranked = len(self.statistic)
+
     def keep_loudest(self, number: int) -> None:
-        """Keep that many of the loudest events, and what ties with the last of them.
+        """Rank, and keep that many of the loudest events, and what ties with the last of them.
 
         Done again after more events were added, or to sets that were cut and then joined, it
         keeps the same as done once to all events: an event among the loudest of all is among the
@@ -54,6 +75,7 @@ class Found:
         Args:
             number: At least 1.
         """
+        self.rank()
         # of joined sets, one that was cut is all there is: it holds as many as are kept
         if self.size <= number:
             return
@@ -63,6 +85,7 @@ class Found:
         self.statistic = [statistic[keep]]
         self.time = [np.concatenate(self.time)[keep]]
         self.slide = [np.concatenate(self.slide)[keep]]
+        self.num_ranked = 1
 
 
 def number_kept(experiment: Experiment, background: float, zero_lag: float) -> int:
@@ -94,10 +117,13 @@ def event_set(
         kind: `background` or `zero-lag`.
         experiment: The experiment.
         fold: Fold of the experiment.
-        detail: Further columns of the product: spans analysed, events in detail.
+        detail: Further columns of the product: spans analysed, marks, events in detail.
     """
     ifos = len(experiment.ifos)
     contents: dict[str, object] = {
+        "mark": np.zeros(0, dtype=np.int32),
+        "mark_reason": [],
+        "mark_ifo": np.zeros(0, dtype=np.int8),
         "detail": np.zeros(0, dtype=np.int32),
         "detail_whitened": np.zeros((0, ifos, 0), dtype=np.float32),
         "detail_score": np.zeros((0, 0), dtype=np.float32),

@@ -1,4 +1,4 @@
-"""Join what branches found to the three products of a search."""
+"""Join what branches found to the products of a search."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from ledger import EventSet, Product, ProductError, Provenance, RecoveredInjections, staged
+from ledger import EventSet, Product, ProductError, Provenance, RecoveredInjections
 from ledger.product import read_provenance
 from runtime import Experiment, require_same
 
@@ -80,20 +80,22 @@ def join_results(
         experiment: The experiment.
         backgrounds: Events of the slides, branch by branch.
         zero_lag: Events of the zero lag.
-        foregrounds: Recovered injections, branch by branch.
+        foregrounds: Recovered injections, branch by branch; empty for none.
 
     Returns:
-        The three products of a search, by the names of their files.
+        The products of a search, by the names of their files.
     """
     found = joined(backgrounds)
     found.keep_loudest(number_kept(experiment, math.fsum(found.livetime), zero_lag.livetime))
     spans = {"analysed": zero_lag.analysed, "analysed_label": zero_lag.analysed_label}
     fold = int(zero_lag.slide_fold[0])
-    return {
+    products: dict[str, Product] = {
         "background": event_set(found, "background", experiment, fold, **spans),
         "zero-lag": zero_lag,
-        "foreground": joined_foreground(list(foregrounds)),
     }
+    if foregrounds:
+        products["foreground"] = joined_foreground(list(foregrounds))
+    return products
 
 
 def write_results(products: dict[str, Product], provenance: Provenance, folder: Path) -> None:
@@ -110,34 +112,32 @@ def write_results(products: dict[str, Product], provenance: Provenance, folder: 
         product.write(folder / f"{name}.hdf5", provenance)
 
 
-def merge_parts(
+def join_parts(
     experiment: Experiment,
     slides: Sequence[Path],
     zero_lag: Path,
     injections: Sequence[Path],
-    output: Path,
-) -> dict[str, Product]:
+) -> tuple[dict[str, Product], Provenance]:
     """Join the files that branches wrote.
 
     Args:
         experiment: The experiment.
         slides: Parts of the background, in the order of their branches.
         zero_lag: The zero lag.
-        injections: Parts of the injections, in the order of their branches.
-        output: Folder for the products, put in place whole.
+        injections: Parts of the injections, in the order of their branches; empty for none.
 
     Returns:
-        The products by the names of their files.
+        The products by the names of their files, and the provenance of all.
 
     Raises:
         ProductError: A part is broken, is missing, or is of other settings, inputs or code.
     """
-    foregrounds, origin = read_parts(experiment, "injections", injections, RecoveredInjections)
-    backgrounds, other = read_parts(experiment, "slides", slides, EventSet)
-    _require_same_origin(other, slides[0], origin, injections[0])
+    backgrounds, origin = read_parts(experiment, "slides", slides, EventSet)
     unslid, other = read_parts(experiment, "zero-lag", [zero_lag], EventSet)
-    _require_same_origin(other, zero_lag, origin, injections[0])
-    products = join_results(experiment, backgrounds, unslid[0], foregrounds)
-    with staged(output) as folder:
-        write_results(products, origin, folder)
-    return products
+    _require_same_origin(other, zero_lag, origin, slides[0])
+    foregrounds: list[RecoveredInjections] = []
+    if injections:
+        foregrounds, full = read_parts(experiment, "injections", injections, RecoveredInjections)
+        _require_same_origin(origin, slides[0], full, injections[0])
+        origin = dataclasses.replace(origin, parents=full.parents | origin.parents)
+    return join_results(experiment, backgrounds, unslid[0], foregrounds), origin

@@ -11,9 +11,14 @@ from preprocessing.slides import FrameTimeline, Stretch
 from preprocessing.stretches import no_long_file, strain_files
 from runtime import progress
 
+from infer.exclusion import LeftOut
+from infer.found import Found
+from infer.ranking import Ranker
 from infer.searcher import Searcher
 from infer.session import Session
 from infer.stretches import PreparedStretch, read_stretch, write_stretch
+
+NOTHING = LeftOut()
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,30 @@ class Prepared:
     frames: list[int]
     fold: int
 
-    def searcher(self, left_out: Sequence[tuple[float, float]] = ()) -> Searcher:
+    def searcher(self, left_out: LeftOut = NOTHING) -> Searcher:
         """A searcher of these stretches.
 
         Args:
-            left_out: GPS windows that no score may look at, half open [s].
+            left_out: Times that no score may look at.
         """
         session = self.session
+        common, vetoes = left_out.of_all(), left_out.of_each()
         runs = [
-            Stretch(stretch.gps_start, frames, left_out, stretch.label)
+            Stretch(stretch.gps_start, frames, common, stretch.label, vetoes)
             for stretch, frames in zip(self.stretches, self.frames, strict=True)
         ]
         scorer = session.scorer
         timeline = FrameTimeline(runs, scorer.frame_rate, session.window, scorer.view_length)
         return Searcher(scorer, timeline, session.experiment, session.models.network["delay"])
+
+    def found(self) -> Found:
+        """Where a searcher adds events, which are ranked as the experiment wants it.
+
+        Raises:
+            ValueError: There is no such ranking.
+        """
+        ranker = Ranker(self.session.experiment, self.stretches)
+        return Found(ranker=ranker if ranker.ranking.looks else None)
 
     @property
     def spans(self) -> dict[str, object]:

@@ -10,6 +10,7 @@ from runtime import progress
 from waveforms import Responses
 
 from infer.prepared import Prepared
+from infer.ranking import rank_pieces
 from infer.stretches import PreparedStretch
 
 # Injections that go through the networks together.
@@ -70,8 +71,9 @@ def recover(
 
     Each detector's data are taken at the injection's time plus its shift there. The piece of
     strain reaches one kernel plus integration to either side of the coalescence; its loudest
-    integrated score is the injection's statistic. The signal is whitened with the filter of the
-    block of its coalescence and added to the whitened strain.
+    integrated score is the injection's, of which the experiment's ranking makes a statistic. The
+    signal is whitened with the filter of the block of its coalescence and added to the whitened
+    strain.
 
     Args:
         injections: Injections into the strain.
@@ -85,7 +87,7 @@ def recover(
     Raises:
         ValueError: An injection lies outside the stretches.
     """
-    searcher = prepared.searcher()
+    searcher, experiment = prepared.searcher(), prepared.session.experiment
     starts = np.array([s.gps_start for s in prepared.stretches])
     count = len(range(len(injections.time))[rows])
     statistic, time = np.empty(count), np.empty(count)
@@ -94,13 +96,15 @@ def recover(
     for i in progress(groups, "injections", unit="group"):
         last = min(i + GROUP_SIZE, rows.stop)
         pieces = [_piece(injections, responses, prepared, starts, j) for j in range(i, last)]
-        evidence = searcher.scorer.evidence_of(
-            np.stack([piece.values for piece in pieces]), np.stack([p.taps for p in pieces])
-        )
+        values = np.stack([piece.values for piece in pieces])
+        taps = np.stack([piece.taps for piece in pieces])
+        evidence = searcher.scorer.evidence_of(values, taps)
         here = slice(done, done + len(pieces))
-        statistic[here] = searcher.statistic(evidence).max(axis=1)
-        frame = evidence.argmax(axis=1) / searcher.timeline.frame_rate
-        time[here] = np.array([piece.time for piece in pieces]) + frame + searcher.offset
+        score = searcher.statistic(evidence).max(axis=1).astype(np.float64)
+        after = evidence.argmax(axis=1) / searcher.timeline.frame_rate + searcher.offset
+        time[here] = np.array([piece.time for piece in pieces]) + after
+        centre = np.round(after * experiment.sample_rate)
+        statistic[here] = rank_pieces(experiment, score, values, taps, centre)
         done += len(pieces)
         for stretch in prepared.stretches:
             stretch.release()

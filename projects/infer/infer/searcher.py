@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from preprocessing.slides import FrameTimeline
 from runtime import Experiment
@@ -59,16 +61,20 @@ class Searcher:
 
     def livetime(self, shifts: tuple[int, ...]) -> float:
         """Livetime of a slide [s]: a score counts for the time to the next."""
-        count = np.count_nonzero(self.counted(shifts))
+        count = self.timeline.num_scored(shifts, self.scorer.stride)
         return count * self.scorer.stride / self.timeline.frame_rate
 
     def slide(self, shifts: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Integrated scores of a slide, whether each counts, and the evidence behind them."""
         evidence = self.scorer.evidence(shifts)
+        return *self._scored(evidence, shifts), evidence
+
+    def _scored(
+        self, evidence: np.ndarray, shifts: tuple[int, ...]
+    ) -> tuple[np.ndarray, np.ndarray]:
         statistic = self.statistic(evidence[None])[0]
         # no window that counts begins where the row is too short for one
-        counts = self.counted(shifts)[: len(statistic)]
-        return statistic, counts, evidence
+        return statistic, self.counted(shifts)[: len(statistic)]
 
     def times(
         self, places: np.ndarray, evidence: np.ndarray, shifts: tuple[int, ...]
@@ -87,12 +93,28 @@ class Searcher:
 
     def events(self, found: Found, number: int, shifts: tuple[int, ...]) -> np.ndarray:
         """Add the events of a slide; returns its integrated scores."""
-        statistic, counts, evidence = self.slide(shifts)
-        places = cluster(statistic, counts, self.reach)
-        found.statistic.append(statistic[places].astype(np.float64))
-        found.time.append(self.times(places, evidence, shifts))
-        found.slide.append(np.full(len(places), number, dtype=np.int32))
-        rate = self.timeline.frame_rate
-        found.livetime.append(int(counts.sum()) * self.scorer.stride / rate)
-        found.shift.append(tuple(s / rate for s in shifts))
-        return statistic
+        return next(self.events_of_slides(found, number, [shifts]))
+
+    def events_of_slides(
+        self, found: Found, number: int, slides: Sequence[tuple[int, ...]]
+    ) -> Iterator[np.ndarray]:
+        """Add the events of slides one after the other, which share what work they can.
+
+        Args:
+            found: Where to.
+            number: Of the first slide; the others follow.
+            slides: Shifts of each detector in each slide, in frames.
+
+        Yields:
+            The integrated scores of each slide, once its events were added.
+        """
+        evidences = self.scorer.evidences(slides)
+        for i, (shifts, evidence) in enumerate(zip(slides, evidences, strict=True)):
+            statistic, counts = self._scored(evidence, shifts)
+            places = cluster(statistic, counts, self.reach)
+            found.statistic.append(statistic[places].astype(np.float64))
+            found.time.append(self.times(places, evidence, shifts))
+            found.slide.append(np.full(len(places), number + i, dtype=np.int32))
+            found.livetime.append(self.livetime(shifts))
+            found.shift.append(tuple(shift / self.timeline.frame_rate for shift in shifts))
+            yield statistic

@@ -18,7 +18,7 @@ from infer.search import frames, injections, merge, search, slides, zero_lag
 from ledger import EventSet, ProductError
 from runtime import load_experiment
 
-RESULTS = ("background.hdf5", "foreground.hdf5", "zero-lag.hdf5")
+RESULTS = ("background.hdf5", "foreground.hdf5", "injection-details.hdf5", "zero-lag.hdf5")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -51,10 +51,13 @@ def in_branches(setup: Setup, kind: str, folder: Path, branches: int) -> Path:
             )
     zero_lag(frames=folder / "frames", output=folder / "zero-lag.hdf5", **common)
     merge(
-        experiment=setup.experiment,
+        frames=folder / "frames",
         zero_lag=folder / "zero-lag.hdf5",
+        slides=parts["slides"],
+        recovered=parts["injections"],
+        injections=setup.folder / "injections.hdf5",
         output=folder / "events",
-        **parts,
+        **common,
     )
     return folder / "events"
 
@@ -86,11 +89,17 @@ def test_parts_that_do_not_fit_are_refused(setup: Setup, tmp_path: Path) -> None
     in_branches(setup, "streaming", tmp_path, 2)
     inputs = {
         "experiment": setup.experiment,
+        "repository": setup.streaming,
+        "strain": setup.folder / "index.hdf5",
+        "frames": tmp_path / "frames",
         "zero_lag": tmp_path / "zero-lag.hdf5",
         "output": tmp_path / "merged",
         "slides": [tmp_path / "slides-0.hdf5", tmp_path / "slides-1.hdf5"],
-        "injections": [tmp_path / "injections-0.hdf5", tmp_path / "injections-1.hdf5"],
+        "injections": setup.folder / "injections.hdf5",
+        "recovered": [tmp_path / "injections-0.hdf5", tmp_path / "injections-1.hdf5"],
     }
+    with pytest.raises(ValueError, match="--injections and --recovered go together"):
+        merge(**(inputs | {"recovered": None}))
     with pytest.raises(ProductError, match=r"slides-1\.hdf5 was made by infer slides 1 of 2"):
         merge(**(inputs | {"slides": inputs["slides"][::-1]}))
     with pytest.raises(ProductError, match=r"slides 0 of 2, expected infer slides 0 of 1"):

@@ -78,6 +78,17 @@ class Scorer(ABC):
     def evidence(self, shifts: Sequence[int]) -> np.ndarray:
         """Evidence at each frame of a slide, of shape (frame,), to the end of the row."""
 
+    def evidences(self, slides: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+        """Evidence of several slides, each what `evidence` gives for it.
+
+        Scorers that can share work among slides do so.
+
+        Args:
+            slides: The shifts of each slide.
+        """
+        for shifts in slides:
+            yield self.evidence(shifts)
+
     @abstractmethod
     def evidence_of(self, whitened: np.ndarray, taps: np.ndarray) -> np.ndarray:
         """Evidence of stretches of their own.

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 
 import numpy as np
-import torch
-from architectures import log_mean_exp
 from architectures.base import FRAME_RATE
 
 from infer.repository import Repository
 from infer.scorers.base import Frames, Scorer
+from infer.scorers.pieces import Pieces
+from infer.scorers.pooling import pool
 from infer.scorers.row import FrameRow
+
+# Slides whose heads are computed side by side: they share what is read of the row.
+SLIDES_TOGETHER = 8
+# Evidence of slides side by side takes no more than this, unless one alone does [bytes].
+EVIDENCE_SIZE = 2**27
 
 
 class StreamingScorer(Scorer):
@@ -23,7 +26,8 @@ class StreamingScorer(Scorer):
         repository: The exported models.
         scores_per_second: Rate of the scores [Hz].
         part_length: Time that the towers are given at once [s]; bounds the memory.
-        part_frames: Frames that the head is given at once; such that they fit a cache.
+        piece_frames: Frames in a piece that the head is given; such that a piece fits a cache.
+        num_pieces: Pieces that the head is given at once.
     """
 
     def __init__(
@@ -31,7 +35,8 @@ class StreamingScorer(Scorer):
         repository: Repository,
         scores_per_second: int,
         part_length: float = 64.0,
-        part_frames: int = 2048,
+        piece_frames: int = 1024,
+        num_pieces: int = 8,
     ) -> None:
         network = repository.network
         self.towers, self.head = repository.model("towers"), repository.model("head")
@@ -44,7 +49,7 @@ class StreamingScorer(Scorer):
         self.view_length = self.view / network["sample_rate"]
         self.evidence_length = network["receptive_size"] / network["sample_rate"]
         self.part = round(part_length * FRAME_RATE) * self.hop
-        self.part_frames = part_frames
+        self.piece_frames, self.num_pieces = piece_frames, num_pieces
         self.row = FrameRow()
 
     def num_frames(self, size: int) -> int:
@@ -63,30 +68,31 @@ class StreamingScorer(Scorer):
 
     def evidence(self, shifts: Sequence[int]) -> np.ndarray:
         """See `Scorer`."""
-        row = self.row
-        found = np.empty(row.size - self.head_size + 1, dtype=np.float32)
-        # the client keeps a copy of what it sends
-        buffer = np.empty((1, *row.shape, self.part_frames), dtype=np.float32)
-        waiting: deque[tuple[int, Future[np.ndarray]]] = deque()
+        return self._side_by_side([shifts])[0]
 
-        def collect() -> None:
-            begin, answer = waiting.popleft()
-            part = answer.result()[0]
-            found[begin : begin + len(part)] = part
+    def evidences(self, slides: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+        """See `Scorer`."""
+        together = max(1, min(SLIDES_TOGETHER, EVIDENCE_SIZE // (4 * self.row.size)))
+        for first in range(0, len(slides), together):
+            yield from self._side_by_side(slides[first : first + together])
 
-        step = self.part_frames - self.head_size + 1
-        for start in range(0, len(found), step):
-            if len(waiting) == self.head.in_flight:
-                collect()
-            count = min(step, len(found) - start) + self.head_size - 1
-            for ifo, shift in enumerate(shifts):
-                row.take(ifo, start + shift, buffer[0, ifo, :, :count])
-            part = buffer if count == self.part_frames else buffer[..., :count]
-            waiting.append((start, self.head.submit(part)))
-        while waiting:
-            collect()
+    def _side_by_side(self, slides: Sequence[Sequence[int]]) -> np.ndarray:
+        """Evidence of shape (slide, frame).
+
+        What one request holds is of one slide and does not depend on the others, so that neither
+        does a bit of the evidence.
+        """
+        row, size = self.row, self.row.size - self.head_size + 1
+        step = self.piece_frames - self.head_size + 1
+        found = np.empty((len(slides), -(-size // step) * step), dtype=np.float32)
+        pieces = Pieces(row, self.head, (self.num_pieces, self.piece_frames), step)
+        for start in range(0, size, self.num_pieces * step):
+            # neighbouring slides look at much the same frames, which are read but once
+            for shifts, evidence in zip(slides, found, strict=True):
+                pieces.submit(start, shifts, evidence[start : start + self.num_pieces * step])
+        pieces.finish()
         row.release()
-        return found
+        return found[:, :size]
 
     def evidence_of(self, whitened: np.ndarray, taps: np.ndarray) -> np.ndarray:
         """See `Scorer`; the filters are not looked at."""
@@ -94,4 +100,4 @@ class StreamingScorer(Scorer):
 
     def scores(self, evidence: np.ndarray) -> np.ndarray:
         """See `Scorer`."""
-        return log_mean_exp(torch.from_numpy(evidence), self.pool_size, self.stride).numpy()
+        return pool(evidence, self.pool_size, self.stride)
