@@ -32,6 +32,8 @@ class Candidate:
         probability: Probability that noise gives the whole search an event as significant.
         known: Name of the known event in whose window it lies; None if in none.
         origin: Whether it is a signal, and of what; None if too quiet to be asked.
+        left_out: Names of the known events and vetoes at which it looks: the background has none
+            like it.
     """
 
     gps: float
@@ -46,6 +48,13 @@ class Candidate:
     probability: float
     known: str | None
     origin: Origin | None = None
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def reasons(self) -> list[str]:
+        """The known event in whose window it lies, then what else it is left out for."""
+        known = [] if self.known is None else [self.known]
+        return known + [name for name in self.left_out if name != self.known]
 
     @property
     def key(self) -> tuple[int, int]:
@@ -115,6 +124,7 @@ def find_candidates(
         expected = expected_noise_events(far.count, background.livetime, searched)
         probability = false_alarm_probability(far.count, background.livetime, searched)
         times = np.asarray(events.time)[:, 0]
+        left_out = events.reasons()
         for i, gps in enumerate(times):
             inside = np.flatnonzero((windows[:, 0] <= gps) & (gps < windows[:, 1]))
             missing = bool(far.is_lower_limit[i])
@@ -131,6 +141,7 @@ def find_candidates(
                     expected=float(expected[i]),
                     probability=float(probability[i]),
                     known=index.known_label[inside[0]] if len(inside) else None,
+                    left_out=tuple(left_out.get(i, ())),
                 )
             )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluate.candidates import Candidate
 from evaluate.embedding import LIBRARY, embed, templates
-from evaluate.figures.detail import detail_figures, has_detail
+from evaluate.figures.detail import detail_figures, event_detail, has_detail
 from evaluate.findings import Findings
 from evaluate.wording import candidate_interval, candidate_rate, duration, probability
 
@@ -44,7 +44,7 @@ def write_event_pages(findings: Findings, summary: Mapping[str, Any], folder: Pa
     ranks = list(pages)
     template = templates().get_template("event.html.jinja")
     for i, (rank, event) in enumerate(pages.items()):
-        plots = detail_figures(event, by_fold[event.fold], findings.experiment)
+        plots = detail_figures(event_detail(event, by_fold[event.fold]), findings.experiment)
         script, places = embed(plots)
         arrival = by_fold[event.fold].zero_lag.time[event.position]
         times = dict(zip(findings.experiment.ifos, map(float, arrival), strict=True))

@@ -19,6 +19,7 @@ COLUMNS = (
     "p_astro_unextrapolated",
     *(f"p_{name.lower()}" for name in CLASSES),
     "known_event",
+    "left_out",
     "fold",
 )
 
@@ -39,4 +40,5 @@ def write_event_table(events: Sequence[Mapping[str, Any]], path: Path) -> None:
                 f"p_{name.lower()}": value for name, value in (event["p_class"] or {}).items()
             }
             row = {**event, **classes, "far_low_per_year": low, "far_high_per_year": high}
+            row["left_out"] = "; ".join(event["left_out"])
             writer.writerow((rank, *(row.get(name) for name in COLUMNS)))

@@ -26,7 +26,8 @@ class FoldResult:
         fold: Which fold of the experiment.
         background: Events of the time slides.
         zero_lag: Events of the data as they are.
-        injections: Recovered injections.
+        injections: Recovered injections; none of them, drawn or accepted, if there was no search
+            for any.
         ids: Product id of each file, by its name without suffix.
     """
 
@@ -36,6 +37,11 @@ class FoldResult:
     injections: RecoveredInjections
     ids: Mapping[str, str]
 
+    @property
+    def injected(self) -> bool:
+        """Whether injections were searched for."""
+        return "foreground" in self.ids
+
 
 def read_results(
     folders: Sequence[Path], experiment: Experiment, strain: Path
@@ -43,8 +49,8 @@ def read_results(
     """Read the strain index and the results of all folds.
 
     Args:
-        folders: One folder for each fold, in any order, with `background.hdf5`,
-            `foreground.hdf5` and `zero-lag.hdf5`.
+        folders: One folder for each fold, in any order, with `background.hdf5`, `zero-lag.hdf5`
+            and, in all or in none, `foreground.hdf5`.
         experiment: The experiment.
         strain: The strain index.
 
@@ -66,6 +72,12 @@ def read_results(
             f"--results holds folds {found}, but {experiment.source} has folds "
             f"{list(range(experiment.folds))}: give the folder of each fold once"
         )
+    without = [result.fold for result in results if not result.injected]
+    if 0 < len(without) < len(results):
+        raise FileNotFoundError(
+            f"no foreground.hdf5 in the results of fold {without[0]}, but in those of another: "
+            "search all folds with injections, or none"
+        )
     _require_disjoint(results)
     return index, results
 
@@ -74,11 +86,16 @@ def _read_fold(folder: Path, experiment: Experiment, index_id: str, strain: Path
     if not folder.is_dir():
         raise FileNotFoundError(
             f"no folder {folder}: expected the results of `infer search` there, with "
-            "background.hdf5, foreground.hdf5 and zero-lag.hdf5"
+            "background.hdf5, zero-lag.hdf5 and, where there are injections, foreground.hdf5"
         )
     paths = {name: folder / f"{name}.hdf5" for name in ("background", "foreground", "zero-lag")}
+    injected = paths["foreground"].exists()
+    if not injected:
+        del paths["foreground"]
     background = EventSet.read(paths["background"])
-    injections = RecoveredInjections.read(paths["foreground"])
+    injections = (
+        RecoveredInjections.read(paths["foreground"]) if injected else _no_injections(experiment)
+    )
     zero_lag = EventSet.read(paths["zero-lag"])
     for path in paths.values():
         require_same(path, experiment, SAME_SEARCH)
@@ -108,7 +125,7 @@ def _read_fold(folder: Path, experiment: Experiment, index_id: str, strain: Path
                 "background holds the zero lag; search again without this slide"
             )
     num_drawn = len(injections.snr) + len(injections.rejected_snr)
-    if not num_drawn:
+    if injected and not num_drawn:
         raise ProductError(
             f"{paths['foreground']} holds no injections, neither accepted nor rejected: make "
             "some with `datagen injections` and search again"
@@ -119,6 +136,28 @@ def _read_fold(folder: Path, experiment: Experiment, index_id: str, strain: Path
         zero_lag=zero_lag,
         injections=injections,
         ids={name: product_id(path) for name, path in paths.items()},
+    )
+
+
+def _no_injections(experiment: Experiment) -> RecoveredInjections:
+    """Recovered injections where none were searched for."""
+    empty = np.empty(0)
+    return RecoveredInjections(
+        ifos=experiment.ifos,
+        snr_threshold=experiment.injections.snr_threshold,
+        volume=0.0,
+        statistic=empty,
+        time=empty,
+        injection_time=empty,
+        snr=empty,
+        ifo_snr=np.empty((0, len(experiment.ifos))),
+        fold=np.empty(0, dtype=np.int16),
+        parameters={},
+        stream="",
+        rejected={},
+        rejected_snr=empty,
+        rejected_file=np.empty(0, dtype=np.int32),
+        rejected_draw=np.empty(0, dtype=np.int64),
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from evaluate.dispersion import Dispersion
 from evaluate.efficiency import binomial_interval, found_fraction, quantity_edges, snr_edges
 from evaluate.findings import Findings
 from evaluate.inputs import FoldResult
-from evaluate.rates import false_alarm_rate
+from evaluate.rates import Interval, false_alarm_rate
 from evaluate.sensitivity import TargetSensitivity, curve_rates, found_at
 
 SCHEMA = 1
@@ -51,7 +52,7 @@ class Lines:
         found: For each quantity the fraction of accepted injections found in bins of it, one line
             per false-alarm rate, with the binomial interval.
         background: Rate of background events [1/yr] at or above a statistic, one line per fold,
-            with the Poisson interval.
+            with its interval.
     """
 
     volume: list[Line]
@@ -122,7 +123,10 @@ def draw_lines(findings: Findings) -> Lines:
         volume=pairs + populations,
         recall=_recall(findings, interval),
         found=_found(findings, interval),
-        background=[_background(result, interval) for result in findings.folds],
+        background=[
+            _background(result, dispersion, interval)
+            for result, dispersion in zip(findings.folds, findings.dispersions, strict=True)
+        ],
     )
 
 
@@ -165,7 +169,12 @@ def ranked_positions(size: int) -> np.ndarray:
 
 
 def rate_line(
-    name: str, statistic: np.ndarray, livetime: float, interval: float, loud_first: np.ndarray
+    name: str,
+    statistic: np.ndarray,
+    livetime: float,
+    interval: float,
+    loud_first: np.ndarray,
+    interval_of: Interval,
 ) -> Line:
     """Rate of events [1/yr] at or above some of their statistics, the loudest first.
 
@@ -173,19 +182,21 @@ def rate_line(
         name: Name of the line.
         statistic: Statistics of all events.
         livetime: Time in which they are [s].
-        interval: Probability content of the Poisson interval.
+        interval: Probability content of the intervals.
         loud_first: The statistics in descending order.
+        interval_of: Interval of the mean of a count.
     """
     at = loud_first[ranked_positions(len(loud_first))]
-    far = false_alarm_rate(at, statistic, livetime, interval)
+    far = false_alarm_rate(at, statistic, livetime, interval, interval_of=interval_of)
     return Line(name, at, far.rate, far.lower, far.upper)
 
 
-def _background(result: FoldResult, interval: float) -> Line:
+def _background(result: FoldResult, dispersion: Dispersion, interval: float) -> Line:
     statistic = np.asarray(result.background.statistic)
     loud_first = -np.sort(-statistic)
     livetime = result.background.livetime
-    return rate_line(f"fold {result.fold}", statistic, livetime, interval, loud_first)
+    name = f"fold {result.fold}"
+    return rate_line(name, statistic, livetime, interval, loud_first, dispersion.interval)
 
 
 def _volume_line(name: str, target: TargetSensitivity) -> Line:

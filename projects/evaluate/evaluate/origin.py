@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from ledger import RecoveredInjections
 
 from evaluate.counts import CountPosterior
+from evaluate.dispersion import Dispersion
 from evaluate.foreground import Foreground
 from evaluate.inputs import FoldResult
 from evaluate.loudness import Loudness
@@ -90,21 +92,43 @@ class Origins:
 
 
 @dataclass(frozen=True)
-class _FoldMixture:
+class Mixture:
     """Signals and noise among the events of one fold.
 
     Attributes:
         threshold: Least statistic of an event that enters.
         scale: Loudness of statistics.
         foreground: Density of the loudness of signals.
-        found: Whether each accepted injection is above the threshold.
-        noise_events: Number of noise events that the background gives.
+        found: Whether each accepted injection that was given is above the threshold.
+        noise_rate: Rate of noise events that the background gives [1/s].
+        signal_share: Weights of the injections above the threshold over the number of draws: how
+            much of the population is seen.
     """
 
     threshold: float
     scale: Loudness
     foreground: Foreground
     found: np.ndarray
+    noise_rate: float
+    signal_share: float
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Events of all folds in their mixture.
+
+    Attributes:
+        entered: Which of the events are above the threshold of their fold.
+        p_astro: Probability of each of these to be a signal.
+        at_least: The same without what is extrapolated above the background.
+        posterior: Numbers of signals and of noise events among them.
+        noise_events: Number of noise events that the background gives.
+    """
+
+    entered: list[int]
+    p_astro: np.ndarray
+    at_least: np.ndarray
+    posterior: CountPosterior
     noise_events: float
 
 
@@ -115,6 +139,7 @@ def find_origins(
     population: str,
     coincidence: float,
     interval: float,
+    dispersions: Sequence[Dispersion] | None = None,
 ) -> Origins | None:
     """Origin of each event, from the densities of background and of found injections.
 
@@ -125,68 +150,148 @@ def find_origins(
         population: Name of this population.
         coincidence: Largest distance of the recovered from the injected time [s].
         interval: Probability content of the intervals.
+        dispersions: That of each fold's background; without it, its events are independent.
 
     Returns:
         Their origins; None if the background of a fold is too short for a threshold, or no
         injection of the population is found above it.
     """
-    searched = sum(result.zero_lag.livetime for result in folds)
+    livetimes = np.array([result.zero_lag.livetime for result in folds])
     mixtures = []
     for result, drawn in zip(folds, draws, strict=True):
-        mixture = _mix(result, drawn, searched, coincidence)
+        mixture = fit_mixture(
+            result.background.statistic,
+            result.background.livetime,
+            result.injections,
+            drawn,
+            livetimes.sum(),
+            coincidence,
+        )
         if mixture is None:
             return None
         mixtures.append(mixture)
-    found = [mixture.found for mixture in mixtures]
-    time_volume = sensitive_volume(draws, found).time_volume
-    noise = np.array([mixture.noise_events for mixture in mixtures])
-    # Densities within a fold times the fold's share are densities among the events of all
-    reached = np.array(
-        [
-            drawn.livetime * drawn.weights[mask].sum() / drawn.num_drawn
-            for drawn, mask in zip(draws, found, strict=True)
-        ]
-    )
-    log_share = np.log(reached / reached.sum()) - np.log(noise / noise.sum())
-    entered = [
-        i
-        for i, event in enumerate(candidates)
-        if event.statistic >= mixtures[event.fold].threshold
-    ]
-    ratios = [
-        _log_ratios(candidates[i], mixtures[candidates[i].fold]) + log_share[candidates[i].fold]
-        for i in entered
-    ]
-    log_ratio, at_most = np.array(ratios).reshape(-1, 2).T
-    # the loudest k events of a background are known to one part in the root of k
-    errors = [m.noise_events / np.sqrt(m.scale.num_events) for m in mixtures]
-    posterior = CountPosterior(log_ratio, noise.sum(), float(np.sqrt(np.sum(np.square(errors)))))
-    p_astro = posterior.p_astro(log_ratio)
-    least = posterior.p_astro(np.minimum(log_ratio, at_most))
+    time_volume = sensitive_volume(draws, [mixture.found for mixture in mixtures]).time_volume
+    weighed = weigh(candidates, mixtures, livetimes, dispersions)
     by_candidate: list[Origin | None] = [None] * len(candidates)
-    for row, i in enumerate(entered):
+    for i, p_astro, at_least in zip(
+        weighed.entered, weighed.p_astro, weighed.at_least, strict=True
+    ):
         event = candidates[i]
         mixture = mixtures[event.fold]
         shares = mixture.foreground.class_shares(mixture.scale.of(np.array([event.statistic])))
         by_candidate[i] = Origin(
-            p_astro=float(p_astro[row]),
-            p_astro_unextrapolated=float(least[row]),
+            p_astro=float(p_astro),
+            p_astro_unextrapolated=float(at_least),
             is_extrapolated=event.statistic > mixture.scale.loudest,
-            classes={name: float(p_astro[row] * share[0]) for name, share in shares.items()},
+            classes={name: float(p_astro * share[0]) for name, share in shares.items()},
         )
     tail = (1 - interval) / 2
-    low, median, high = posterior.signal_quantiles(np.array([tail, 0.5, 1 - tail])).tolist()
+    levels = np.array([tail, 0.5, 1 - tail])
+    low, median, high = weighed.posterior.signal_quantiles(levels).tolist()
     rate = None
     if time_volume > 0:
         rate = (low / time_volume, median / time_volume, high / time_volume)
     return Origins(
         population=population,
         by_candidate=by_candidate,
-        num_events=len(entered),
-        noise_events=float(noise.sum()),
+        num_events=len(weighed.entered),
+        noise_events=weighed.noise_events,
         signals=(low, median, high),
         rate=rate,
         effective_samples=min(mixture.foreground.effective_samples for mixture in mixtures),
+    )
+
+
+def fit_mixture(
+    background: np.ndarray,
+    background_livetime: float,
+    injections: RecoveredInjections,
+    drawn: Draws,
+    searched: float,
+    coincidence: float,
+    used: np.ndarray | None = None,
+) -> Mixture | None:
+    """Densities of signals and noise of a fold.
+
+    Args:
+        background: Statistics of background events.
+        background_livetime: Livetime in which they are [s].
+        injections: Recovered injections.
+        drawn: Their weights to a population of signals.
+        searched: Time searched by all folds together [s].
+        coincidence: Largest distance of the recovered from the injected time [s].
+        used: Which of the injections to use; all if None.
+
+    Returns:
+        The densities; None if the background is too short for a threshold, or no injection is
+        above it.
+    """
+    if not len(background):
+        return None
+    threshold = threshold_at_far(NOISE_EVENTS / searched * YEAR, background, background_livetime)
+    if threshold is None:
+        return None
+    near = np.abs(injections.time - injections.injection_time) <= coincidence
+    found = near & (injections.statistic >= threshold)
+    if used is not None:
+        found &= used
+    if not np.any(drawn.weights[found] > 0):
+        return None
+    scale = Loudness(background[background >= threshold])
+    names = [name for name in ("mass_1_source", "mass_2_source") if name in injections.parameters]
+    masses = [injections.parameters[name][found] for name in names]
+    classes = source_classes(*masses) if masses else {}
+    return Mixture(
+        threshold=threshold,
+        scale=scale,
+        foreground=Foreground(
+            scale.of(injections.statistic[found]), drawn.weights[found], classes
+        ),
+        found=found,
+        noise_rate=scale.num_events / background_livetime,
+        signal_share=float(drawn.weights[found].sum() / drawn.num_drawn),
+    )
+
+
+def weigh(
+    events: Sequence[RankedEvent],
+    mixtures: Sequence[Mixture],
+    livetimes: np.ndarray,
+    dispersions: Sequence[Dispersion] | None = None,
+) -> Weighed:
+    """How likely the events of a search are signals.
+
+    Args:
+        events: Events of all folds.
+        mixtures: Signals and noise of each fold.
+        livetimes: Time searched in each fold [s].
+        dispersions: That of each fold's background; without it, its events are independent.
+    """
+    noise = np.array([mixture.noise_rate for mixture in mixtures]) * livetimes
+    # Densities within a fold times the fold's share are densities among the events of all
+    reached = np.array([mixture.signal_share for mixture in mixtures]) * livetimes
+    log_share = np.log(reached / reached.sum()) - np.log(noise / noise.sum())
+    entered = [
+        i for i, event in enumerate(events) if event.statistic >= mixtures[event.fold].threshold
+    ]
+    ratios = [
+        _log_ratios(events[i], mixtures[events[i].fold]) + log_share[events[i].fold]
+        for i in entered
+    ]
+    log_ratio, at_most = np.array(ratios).reshape(-1, 2).T
+    # k independent events are known to one part in the root of k
+    number = np.array([mixture.scale.num_events for mixture in mixtures], dtype=np.float64)
+    if dispersions is not None:
+        effective = [d.effective(n) for d, n in zip(dispersions, number, strict=True)]
+        number = np.array(effective, dtype=np.float64)
+    errors = noise / np.sqrt(number)
+    posterior = CountPosterior(log_ratio, noise.sum(), float(np.sqrt(np.sum(np.square(errors)))))
+    return Weighed(
+        entered=entered,
+        p_astro=posterior.p_astro(log_ratio),
+        at_least=posterior.p_astro(np.minimum(log_ratio, at_most)),
+        posterior=posterior,
+        noise_events=float(noise.sum()),
     )
 
 
@@ -202,36 +307,7 @@ def source_classes(mass_1: np.ndarray, mass_2: np.ndarray) -> dict[str, np.ndarr
     return dict(zip(CLASSES, members, strict=True))
 
 
-def _mix(
-    result: FoldResult, drawn: Draws, searched: float, coincidence: float
-) -> _FoldMixture | None:
-    """Signals and noise of a fold; None if there is no threshold or no injection above it."""
-    background, injections = result.background, result.injections
-    threshold = threshold_at_far(
-        NOISE_EVENTS / searched * YEAR, background.statistic, background.livetime
-    )
-    near = np.abs(injections.time - injections.injection_time) <= coincidence
-    if threshold is None:
-        return None
-    found = near & (injections.statistic >= threshold)
-    if not np.any(drawn.weights[found] > 0):
-        return None
-    scale = Loudness(background.statistic[background.statistic >= threshold])
-    names = [name for name in ("mass_1_source", "mass_2_source") if name in injections.parameters]
-    masses = [injections.parameters[name][found] for name in names]
-    classes = source_classes(*masses) if masses else {}
-    return _FoldMixture(
-        threshold=threshold,
-        scale=scale,
-        foreground=Foreground(
-            scale.of(injections.statistic[found]), drawn.weights[found], classes
-        ),
-        found=found,
-        noise_events=scale.num_events * result.zero_lag.livetime / background.livetime,
-    )
-
-
-def _log_ratios(event: RankedEvent, mixture: _FoldMixture) -> np.ndarray:
+def _log_ratios(event: RankedEvent, mixture: Mixture) -> np.ndarray:
     """Log ratio of the densities of signals and noise, and its limit for lack of background."""
     scale, foreground = mixture.scale, mixture.foreground
     ratio = foreground.log_ratio(scale.of(np.array([event.statistic])))[0]

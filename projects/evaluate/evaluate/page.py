@@ -17,9 +17,11 @@ from evaluate.figures.injections import (
     injection_table,
 )
 from evaluate.figures.lines import found_figure, recall_figure, volume_figure
+from evaluate.figures.reliability import reliability_figure
 from evaluate.figures.significance import cumulative_rate, inverse_rates, score_histogram
 from evaluate.figures.training import training_figures
 from evaluate.findings import Findings
+from evaluate.injection_pages import shown_injections
 from evaluate.lines import Lines
 from evaluate.papers import NAMES
 from evaluate.rates import YEAR
@@ -66,6 +68,7 @@ def render(findings: Findings, summary: Mapping[str, Any], lines: Lines) -> str:
         glitches={fold["fold"]: glitches(fold) for fold in summary["folds"]},
         injections=injections,
         missed=_loudest_missed(findings),
+        shown=shown_injections(findings),
         plots=places,
         papers=NAMES,
         plot_script=script,
@@ -82,12 +85,14 @@ def _figures(
     rates = findings.experiment.evaluation.false_alarm_rates
     searched = sum(result.zero_lag.livetime for result in findings.folds)
     plots: dict[str, figure | None] = {}
-    for result in findings.folds:
+    for result, dispersion in zip(findings.folds, findings.dispersions, strict=True):
         plots[f"scores_{result.fold}"] = score_histogram(result)
-        plots[f"rate_{result.fold}"] = cumulative_rate(result, rates, interval)
+        plots[f"rate_{result.fold}"] = cumulative_rate(result, dispersion, rates, interval)
         for i, plot in enumerate(background_in_time(result)):
             plots[f"time_{result.fold}_{i}"] = plot
     plots["inverse"] = inverse_rates(findings.candidates, searched, interval, pages)
+    if findings.calibration is not None:
+        plots["reliability"] = reliability_figure(findings.calibration, interval)
     recall = recall_figure({"": lines.recall}, interval) if lines.recall else None
     if lines.volume:
         plots["volume"] = volume = volume_figure({"": lines.volume})

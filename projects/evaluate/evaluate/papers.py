@@ -158,6 +158,18 @@ def _frame(axes: Axes, x: str, y: str, x_log: bool = False, y_log: bool = False)
         axes.legend()
 
 
+def _reliability(axes: Axes, findings: Findings, lines: Lines) -> None:
+    """Fraction of signals against p_astro."""
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=0.7)
+    made = findings.calibration
+    if made is not None:
+        error = np.clip([made.fraction - made.lower, made.upper - made.fraction], 0, None)
+        axes.errorbar(
+            made.expected, made.fraction, error, color=COLORS[0], marker="o", markersize=3, ls=""
+        )
+    _frame(axes, "mean p$_{astro}$", "fraction of signals")
+
+
 FIGURES: Mapping[str, Callable[[Axes, Findings, Lines], None]] = {
     "sensitive-volume.pdf": _volume,
     "found-against-false-alarm-rate.pdf": _recall,
@@ -166,6 +178,7 @@ FIGURES: Mapping[str, Callable[[Axes, Findings, Lines], None]] = {
     "found-against-chirp-mass.pdf": _found("chirp mass"),
     "background.pdf": _background,
     "zero-lag.pdf": _events,
+    "p-astro-reliability.pdf": _reliability,
 }
 """What draws each file."""
 

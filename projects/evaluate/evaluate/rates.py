@@ -18,7 +18,7 @@ refused if the searched times overlap (`evaluate.inputs`). `test_evaluate_rates.
 cases by simulation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,8 +35,8 @@ class FalseAlarmRate:
     Attributes:
         count: Number of background events at or above the statistic.
         rate: False-alarm rate [1/yr], at least one over the livetime.
-        lower: Lower end of the Poisson interval of the rate [1/yr].
-        upper: Upper end of the Poisson interval of the rate [1/yr].
+        lower: Lower end of the interval of the rate [1/yr].
+        upper: Upper end of the interval of the rate [1/yr].
         is_upper_limit: No background event is as loud: the rate is below `rate`.
         is_lower_limit: The statistic lies below those that the background keeps: events are
             missing from the count, and the rate is above `rate`.
@@ -71,12 +71,17 @@ def poisson_interval(count: np.ndarray, interval: float) -> tuple[np.ndarray, np
     return lower, upper
 
 
+# From counts and a probability content to the lower and upper ends of the mean count
+Interval = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]
+
+
 def false_alarm_rate(
     statistic: np.ndarray,
     background: np.ndarray,
     livetime: float,
     interval: float = 0.9,
     kept_above: float = -np.inf,
+    interval_of: Interval = poisson_interval,
 ) -> FalseAlarmRate:
     """Rate at which the background gives events at or above each statistic.
 
@@ -85,8 +90,10 @@ def false_alarm_rate(
         background: Statistics of the background events of the same fold, of any order; an event
             equal to the statistic is counted.
         livetime: Livetime of the background [s].
-        interval: Probability content of the Poisson interval.
+        interval: Probability content of the interval.
         kept_above: Least statistic that the background keeps.
+        interval_of: Interval of the mean of a count; that of `evaluate.dispersion.Dispersion`
+            where glitches are in several slides.
 
     Raises:
         ValueError: The livetime is not positive, or a statistic is NaN.
@@ -97,7 +104,7 @@ def false_alarm_rate(
         raise ValueError("a statistic is NaN: it has no false-alarm rate")
     quiet_first = np.sort(np.asarray(background, dtype=np.float64))
     count = len(quiet_first) - np.searchsorted(quiet_first, statistic, side="left")
-    lower, upper = poisson_interval(count, interval)
+    lower, upper = interval_of(count, interval)
     return FalseAlarmRate(
         count=count,
         rate=np.maximum(count, 1) / years,

@@ -7,11 +7,8 @@ slides over their number are the mean of what it does there, so that the false-a
 unbiased. But they are not independent, and a Poisson interval takes them as if they were. Leaving
 events out would make the rate too small.
 
-The variance of the number N of events is N if they are independent. Events that share data in a
-detector add their covariances (clusters in several ways at once: Cameron, Gelbach & Miller 2011,
-J. Bus. Econ. Stat. 29, 238): one for each ordered pair of events that are within a window of each
-other in any of the detectors, less the pairs that chance makes. N^2 over this variance is the
-number of independent events that would tell as much.
+How many independent events would tell as much, and how wide the interval of the rate has to be,
+says `evaluate.dispersion`.
 
 What must not be is that the same data of all detectors are looked at in two slides. Events for
 which this is so are counted here; there are none if slides are further apart than twice the data
@@ -23,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from ledger import EventSet
 from scipy.stats import poisson
+
+from evaluate.dispersion import Dispersion
 
 # Background events that are looked at
 NUM_LOUDEST = 100
@@ -83,10 +82,7 @@ def find_repeats(background: EventSet, window: float, num_loudest: int = NUM_LOU
     num = len(loud_first)
     analysed = float(np.diff(np.asarray(background.analysed), axis=1).sum())
     common = np.abs(times[:, None] - times[None]) < window
-    # ordered pairs, and as many as chance makes
-    shared = np.count_nonzero(common.any(axis=2)) - num
-    chance = len(background.ifos) * num * (num - 1) * 2 * window / analysed
-    variance = num + max(shared - chance, 0)
+    effective = Dispersion(background, window, num_loudest).effective(np.array([num]))
     repeated = []
     for column, ifo in enumerate(background.ifos):
         group = _groups(times[:, column], window)
@@ -106,7 +102,7 @@ def find_repeats(background: EventSet, window: float, num_loudest: int = NUM_LOU
             )
     return Repeats(
         num_events=num,
-        num_effective=num**2 / variance if num else 0.0,
+        num_effective=float(effective[0]),
         num_seen_twice=int(np.count_nonzero(common.all(axis=2)) - num) // 2,
         times=sorted(repeated, key=lambda time: (-time.num_events, -time.loudest, time.gps)),
     )
@@ -127,7 +123,7 @@ def repeat_notes(repeats: Repeats, slide_step: float, window: float) -> list[str
             f"{worst.num_events} of the {repeats.num_events} loudest background events come from "
             f"one disturbance at GPS {worst.gps:.2f} in {worst.ifo}. All {repeats.num_events} "
             f"tell as much as {repeats.num_effective:.0f} independent ones: intervals of "
-            "false-alarm rates as low as theirs are too narrow."
+            "false-alarm rates are as wide as these make them."
         )
     if repeats.num_seen_twice:
         notes.append(

@@ -10,6 +10,7 @@ from evaluate.embedding import write_library
 from evaluate.event_pages import write_event_pages
 from evaluate.event_table import write_event_table
 from evaluate.findings import Findings, find
+from evaluate.injection_pages import write_injection_pages
 from evaluate.lines import draw_lines
 from evaluate.page import render
 from evaluate.papers import write_papers
@@ -32,8 +33,8 @@ def report(
     Args:
         experiment: The experiment file, or the folder that holds it.
         version: Version of the experiment's products, to be named in the report.
-        results: Folder of the search of each fold, with `background.hdf5`, `foreground.hdf5` and
-            `zero-lag.hdf5`.
+        results: Folder of the search of each fold, with `background.hdf5`, `zero-lag.hdf5` and,
+            where there are injections, `foreground.hdf5`.
         runs: Folder of each training, with `metrics.csv`; may be empty.
         strain: Strain index of the experiment.
         stages: JSON file with the wall time of each stage [s].
@@ -64,5 +65,6 @@ def write(findings: Findings, folder: Path) -> None:
     write_library(folder)
     write_event_table(summary["zero_lag"], folder / "events.csv")
     write_event_pages(findings, summary, folder / "events")
+    write_injection_pages(findings, folder / "injections")
     write_papers(findings, lines, folder / "figures")
     (folder / "index.html").write_text(render(findings, summary, lines), encoding="utf-8")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from evaluate.calibration import Calibration
 from evaluate.candidates import KnownEvent
 from evaluate.findings import Findings
 from evaluate.inputs import FoldResult
@@ -49,6 +50,7 @@ def summarise(findings: Findings) -> dict[str, Any]:
             "num_found": {
                 far_name(far): None if found is None else sum(int(f.sum()) for f in found)
                 for far, found in findings.recovered.items()
+                if findings.injected
             },
         },
         "sensitive_volume": [
@@ -62,6 +64,7 @@ def summarise(findings: Findings) -> dict[str, Any]:
             for row in _volumes(target, rates)
         ],
         "signals": _signals(findings.origins),
+        "p_astro_calibration": _calibration(findings.calibration),
         "zero_lag": [
             {
                 "gps": event.gps,
@@ -72,6 +75,7 @@ def summarise(findings: Findings) -> dict[str, Any]:
                 "false_alarm_probability": event.probability,
                 **_origin(event.origin),
                 "known_event": event.known,
+                "left_out": list(event.left_out),
                 "fold": event.fold,
             }
             for event in findings.candidates
@@ -142,6 +146,20 @@ def _signals(origins: Origins | None) -> dict[str, Any] | None:
         "rate_per_gpc3_yr": origins.rate and origins.rate[1],
         "rate_interval_per_gpc3_yr": origins.rate and [origins.rate[0], origins.rate[2]],
         "effective_samples": origins.effective_samples,
+    }
+
+
+def _calibration(calibration: Calibration | None) -> dict[str, Any] | None:
+    if calibration is None:
+        return None
+    names = ("expected", "fraction", "lower", "upper", "num_events", "num_signals")
+    columns = {name: getattr(calibration, name).tolist() for name in names}
+    return {
+        "num_searches": calibration.num_searches,
+        "is_calibrated": calibration.warning is None,
+        "bins": [
+            dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)
+        ],
     }
 
 

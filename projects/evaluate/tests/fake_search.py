@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from ledger import EventSet, RecoveredInjections, StrainIndex
+from ledger.injections import InjectionDetails
 from priors import population
 from runtime import Experiment, generator_for, load_experiment, make_provenance
 
@@ -134,6 +135,7 @@ class FakeSearch:
         num_slides = max(1, round(self.background_livetime / searched))
         livetime = np.full(num_slides, self.background_livetime / num_slides)
         common = {"ifos": self.experiment.ifos, "threshold": -1e30}
+        common |= {"mark": np.zeros(0), "mark_reason": [], "mark_ifo": np.zeros(0)}
 
         def noise(num: int) -> np.ndarray:
             return offset + scale * rng.exponential(size=num)
@@ -181,7 +183,7 @@ class FakeSearch:
             kind="background",
             statistic=noise(size),
             time=when,
-            slide=slide,
+            slide=slide + 1,
             fold=np.full(size, fold),
             slide_shift=shift,
             slide_fold=np.full(num_slides, fold),
@@ -256,6 +258,20 @@ class FakeSearch:
             ("foreground", foreground),
         ):
             product.write(self.results[fold] / f"{name}.hdf5", provenance)
+        loudest = np.argsort(-foreground.snr)[:2]
+        shown = details(len(loudest), loudest)
+        InjectionDetails(
+            ifos=self.experiment.ifos,
+            fold=fold,
+            sample_rate=shown["detail_rate"],
+            score_rate=shown["detail_score_rate"],
+            score_start=-2.0,
+            injection=loudest,
+            time=foreground.injection_time[loudest],
+            whitened=shown["detail_whitened"],
+            signal=0.5 * shown["detail_whitened"],
+            score=shown["detail_score"],
+        ).write(self.results[fold] / "injection-details.hdf5", provenance)
 
     def _metrics(self, fold: int) -> None:
         """Rows as Lightning's logger leaves them: training and validation on different rows."""

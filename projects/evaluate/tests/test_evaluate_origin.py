@@ -9,7 +9,14 @@ from evaluate.counts import CountPosterior
 from evaluate.efficiency import binomial_interval
 from evaluate.foreground import Foreground
 from evaluate.loudness import Loudness
-from evaluate.origin import CLASSES, NOISE_EVENTS, find_origins, source_classes
+from evaluate.origin import (
+    CLASSES,
+    NOISE_EVENTS,
+    find_origins,
+    fit_mixture,
+    source_classes,
+    weigh,
+)
 from evaluate.rates import threshold_at_far
 from evaluate.volume import Draws
 
@@ -180,6 +187,67 @@ def test_too_little_background_or_no_injection_is_none():
     search = SimulatedSearch(rng, 5)
     search.draws[1] = Draws(np.zeros(4000), 4000, 1.0, 1.0)
     assert search.origins() is None
+
+
+def mixtures_of(search):
+    searched = sum(result.zero_lag.livetime for result in search.folds)
+    return [
+        fit_mixture(
+            result.background.statistic,
+            result.background.livetime,
+            result.injections,
+            drawn,
+            searched,
+            1.0,
+        )
+        for result, drawn in zip(search.folds, search.draws, strict=True)
+    ]
+
+
+def test_a_fold_that_sees_less_of_the_population_has_fewer_signals():
+    """Equally loud events of two folds, of which one sees a tenth: odds of one to ten."""
+    rng = np.random.default_rng(11)
+    search = SimulatedSearch(rng, 200)
+    search.folds[1], search.draws[1] = search.folds[0], search.draws[0]
+    first = search.draws[0]
+    search.draws[1] = Draws(first.weights, 10 * first.num_drawn, 1.0, first.livetime)
+    louder = [Event(event.statistic, 0, event.is_signal) for event in search.events]
+    at = 7.5
+    events = [*louder, Event(at, 0, True), Event(at, 1, True)]
+    weighed = weigh(events, mixtures_of(search), np.full(2, SEARCHED))
+    one, other = weighed.p_astro[-2:]
+    assert 0.02 < one < 0.999
+    assert one / (1 - one) / (other / (1 - other)) == pytest.approx(10, rel=0.1)
+
+
+def test_number_of_noise_events_is_as_uncertain_as_the_background_is_short():
+    rng = np.random.default_rng(12)
+    for livetime in (1e6, LIVETIME):
+        search = SimulatedSearch(rng, 5, num_injections=500, livetime=livetime)
+        livetimes = np.array([result.zero_lag.livetime for result in search.folds])
+        mixtures = mixtures_of(search)
+        weighed = weigh(search.events, mixtures, livetimes)
+        number = sum(mixture.scale.num_events for mixture in mixtures)
+        spread = np.std(weighed.posterior.noise) / weighed.noise_events
+        # folds have about as many background events as they have time
+        assert spread == pytest.approx(number**-0.5, rel=0.1)
+        # and more so where glitches make nine events each
+        repeated = [SimpleNamespace(effective=lambda n: n / 9)] * 2
+        weighed = weigh(search.events, mixtures, livetimes, repeated)
+        spread = np.std(weighed.posterior.noise) / weighed.noise_events
+        assert spread == pytest.approx(3 * number**-0.5, rel=0.1)
+
+
+def test_injections_found_at_another_time_are_not_found():
+    rng = np.random.default_rng(13)
+    search = SimulatedSearch(rng, 5, num_injections=500)
+    for result in search.folds:
+        result.injections.time = result.injections.time + 1.5
+    assert search.origins() is None
+    for result in search.folds:
+        result.injections.time = np.where(np.arange(500) < 250, 0.0, -1.5)
+    assert not any(mixture.found[250:].any() for mixture in mixtures_of(search))
+    assert all(mixture.found[:250].any() for mixture in mixtures_of(search))
 
 
 class TestLoudness:

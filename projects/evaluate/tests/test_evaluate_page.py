@@ -35,6 +35,7 @@ def without_events(findings):
         curves=[],
         stages={},
         origins=None,
+        calibration=None,
     )
 
 
@@ -55,6 +56,7 @@ def test_files_of_a_report(made):
         "events.csv",
         "bokeh.js",
         *(f"events/{rank}.html" for rank in detail),
+        *re.findall(r'class="injection" href="(injections/[^"]+)"', page),
         *(f"figures/{name}" for name in NAMES),
     }
     assert sum((output / name).stat().st_size for name in files) < 5e6
@@ -62,7 +64,8 @@ def test_files_of_a_report(made):
 
 def test_pages_load_nothing_from_elsewhere(made):
     output, _ = made
-    for path in (output / "index.html", *(output / "events").iterdir()):
+    pages = (output / "index.html", *(output / "events").iterdir())
+    for path in (*pages, *(output / "injections").iterdir()):
         page = path.read_text()
         loaded = re.findall(
             r"""<(?:script|link|img|iframe|a)\b[^>]*\s(?:src|href)=["']?([^"'>]*)""", page
@@ -97,6 +100,10 @@ def test_page_says_what_it_shows(made):
     for text in ("whitened strain [", "frequency [Hz]", "H1: energy", "L1: energy", "GW-loud-too"):
         assert text in page
     assert "probability that noise gives any" in page
+    calibration = summary["p_astro_calibration"]
+    assert calibration["is_calibrated"]
+    assert len(calibration["bins"]) > 3
+    assert sum(row["num_signals"] for row in calibration["bins"]) > 100
 
 
 def test_event_table_is_that_of_the_summary(made):
@@ -240,6 +247,10 @@ ON_INDEX = """
 """
 ON_EVENT = """
   page.title = document.querySelector("h1").textContent;
+  location.href = "../injections/INJECTION" + next();
+"""
+ON_INJECTION = """
+  page.title = document.querySelector("h1").textContent;
   location.href = "../../comparison/index.html" + next();
 """
 AT_THE_END = """
@@ -255,7 +266,10 @@ def test_pages_in_a_browser(made, tmp_path):
     shutil.copytree(made[0], tmp_path / "report")
     compare((made[0], made[0]), tmp_path / "comparison")
     pages = {tmp_path / "report" / "index.html": ON_INDEX}
-    pages |= dict.fromkeys((tmp_path / "report" / "events").iterdir(), ON_EVENT)
+    kept = sorted((tmp_path / "report" / "injections").iterdir())[0]
+    hop = ON_EVENT.replace("INJECTION", kept.name)
+    pages |= dict.fromkeys((tmp_path / "report" / "events").iterdir(), hop)
+    pages |= {kept: ON_INJECTION}
     pages |= {tmp_path / "comparison" / "index.html": AT_THE_END}
     for path, hop in pages.items():
         probe = PROBE.replace("HOP", hop)
@@ -272,10 +286,13 @@ def test_pages_in_a_browser(made, tmp_path):
         (tmp_path / "report" / "index.html").as_uri(),
     ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    index, event, comparison = json.loads(re.search(r'<pre id="told">(.*?)</pre>', dom, re.S)[1])
+    told = json.loads(re.search(r'<pre id="told">(.*?)</pre>', dom, re.S)[1])
+    index, event, injection, comparison = told
+    assert injection["title"].startswith("Injection at GPS")
     for page, path in (
         (index, tmp_path / "report" / "index.html"),
         (event, tmp_path / "report" / "events" / Path(event["at"]).name),
+        (injection, kept),
         (comparison, tmp_path / "comparison" / "index.html"),
     ):
         assert page["at"] == str(path)

@@ -48,6 +48,7 @@ KEYS = {
         "rate_interval_per_gpc3_yr",
         "effective_samples",
     },
+    "p_astro_calibration": None,
     "zero_lag": {
         "gps",
         "statistic",
@@ -60,6 +61,7 @@ KEYS = {
         "p_astro_is_extrapolated",
         "p_class",
         "known_event",
+        "left_out",
         "fold",
     },
     "known_events": None,

@@ -1,7 +1,11 @@
 """Sensitive volume against closed forms in Euclidean space."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from evaluate.rates import YEAR
+from evaluate.sensitivity import found_at
 from evaluate.targets import MassTarget
 from evaluate.volume import Draws, bootstrap_std, mean_weight, sensitive_volume
 from priors import PowerLawMasses, UniformMasses
@@ -179,3 +183,34 @@ def test_mean_weight_tells_a_wrong_population():
 def test_impossible_pairs(pair, sentence):
     with pytest.raises(ValueError, match=sentence):
         MassTarget(pair, WIDTH, POPULATION.log_prob)
+
+
+def test_an_injection_is_found_at_its_own_time_and_above_the_background_of_its_fold():
+    """Three background events in a year: at two per year the second is the threshold."""
+    folds = [
+        SimpleNamespace(
+            background=SimpleNamespace(statistic=np.array([1.0, 2.0, 3.0]) + shift, livetime=YEAR),
+            injections=SimpleNamespace(
+                statistic=np.array([9.0, 9.0, 2.0, 1.9]) + shift,
+                time=np.array([5.0, 9.1, 5.9, 5.0]),
+                injection_time=np.full(4, 5.0),
+            ),
+        )
+        for shift in (0.0, 100.0)
+    ]
+    loose, strict, none = found_at([2.0, 1.0, 0.5], folds, coincidence=1.0)
+    for fold in (0, 1):
+        assert loose[fold].tolist() == [True, False, True, False]
+        assert strict[fold].tolist() == [True, False, False, False]
+    assert none is None
+
+
+def test_effective_samples_of_two_folds():
+    """Found draws of unequal weight and of folds of unequal size, by hand."""
+    weights = [np.array([1.0, 1.0, 2.0, 9.0]), np.array([1.0, 3.0])]
+    draws = [Draws(weights[0], 10, 1.0, livetime=1.0), Draws(weights[1], 5, 1.0, livetime=3.0)]
+    found = [np.array([True, True, True, False]), np.array([True, False])]
+    # shares of time 1/4 and 3/4, over 10 and 5 draws: 1/40 and 3/20 for a weight of 1
+    parts = np.array([1, 1, 2, 6]) / 40
+    expected = parts.sum() ** 2 / np.square(parts).sum()
+    assert sensitive_volume(draws, found).effective_samples == pytest.approx(expected)

@@ -1,5 +1,7 @@
 """Whitened strain, its energy in time and frequency, and scores around an event."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from bokeh.models import ColorBar, LinearColorMapper, Range1d
 from bokeh.plotting import figure
@@ -18,6 +20,31 @@ MAX_SAMPLES = 4096
 NUM_COLUMNS = 160
 # Noise has an energy of one; colours end here at least, so that noise looks alike on all pages.
 LEAST_TOP = 20.0
+# Darker than the strain that they are drawn over
+SIGNAL_COLORS = ("#000000", "#0b3d66", "#3d1f4a")
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What is shown of an event, or of an injection.
+
+    Attributes:
+        gps: Its GPS time [s].
+        ifos: Detectors.
+        rate: Samples per second of the strain.
+        whitened: Whitened strain, of shape (ifo, time), centred on the event.
+        score: Integrated scores, of shape (score,).
+        score_time: Their times after the event's [s].
+        signal: The whitened signal alone, as `whitened`; None if it is not known.
+    """
+
+    gps: float
+    ifos: tuple[str, ...]
+    rate: float
+    whitened: np.ndarray
+    score: np.ndarray
+    score_time: np.ndarray
+    signal: np.ndarray | None = None
 
 
 def has_detail(event: Candidate, result: FoldResult) -> bool:
@@ -30,31 +57,45 @@ def has_detail(event: Candidate, result: FoldResult) -> bool:
     return bool(np.any(np.asarray(result.zero_lag.detail) == event.position))
 
 
-def detail_figures(
-    event: Candidate, result: FoldResult, experiment: Experiment
-) -> dict[str, figure]:
-    """Whitened strain, score series and a Q-scan per detector of a zero-lag event.
+def event_detail(event: Candidate, result: FoldResult) -> Detail:
+    """What the search kept of a zero-lag event.
+
+    Args:
+        event: An event with detail.
+        result: Results of its fold.
+    """
+    events = result.zero_lag
+    row = int(np.flatnonzero(np.asarray(events.detail) == event.position)[0])
+    score = np.asarray(events.detail_score)[row]
+    return Detail(
+        gps=event.gps,
+        ifos=events.ifos,
+        rate=events.detail_rate,
+        whitened=np.asarray(events.detail_whitened)[row],
+        score=score,
+        score_time=(np.arange(len(score)) - len(score) // 2) / events.detail_score_rate,
+    )
+
+
+def detail_figures(detail: Detail, experiment: Experiment) -> dict[str, figure]:
+    """Whitened strain, score series and a Q-scan per detector.
 
     Strain and scans are cut to `HALF_LENGTH` (or less, if these are more than `MAX_SAMPLES`) about
     the event's time; their time axes move together.
 
     Args:
-        event: An event with detail.
-        result: Results of the event's fold.
+        detail: What the search kept.
         experiment: The experiment.
 
     Returns:
         Figures `strain`, `score`, and `scan_<detector>`.
     """
-    events = result.zero_lag
-    row = int(np.flatnonzero(np.asarray(events.detail) == event.position)[0])
-    whitened = np.asarray(events.detail_whitened)[row]
-    rate = events.detail_rate
+    whitened, rate = detail.whitened, detail.rate
     middle = whitened.shape[1] // 2
     half = min(int(HALF_LENGTH * rate), MAX_SAMPLES // 2, middle)
     shown = slice(middle - half, middle + half)
     time = (np.arange(whitened.shape[1]) - middle)[shown] / rate
-    about = f"time from GPS {event.gps:.3f} [s]"
+    about = f"time from GPS {detail.gps:.3f} [s]"
     strain = new_figure(
         "Whitened strain",
         about,
@@ -62,7 +103,7 @@ def detail_figures(
         height=260,
         x_range=Range1d(-half / rate, half / rate),
     )
-    for i, ifo in enumerate(events.ifos):
+    for i, ifo in enumerate(detail.ifos):
         strain.line(
             time.astype(np.float32),
             whitened[i, shown].astype(np.float32),
@@ -70,12 +111,24 @@ def detail_figures(
             line_alpha=0.85,
             legend_label=ifo,
         )
-    scores = np.asarray(events.detail_score)[row]
-    at = (np.arange(len(scores)) - len(scores) // 2) / events.detail_score_rate
+    if detail.signal is not None:
+        for i, ifo in enumerate(detail.ifos):
+            strain.line(
+                time.astype(np.float32),
+                detail.signal[i, shown].astype(np.float32),
+                line_color=SIGNAL_COLORS[i % len(SIGNAL_COLORS)],
+                line_width=1.5,
+                legend_label=f"signal in {ifo}",
+            )
     score = new_figure("Integrated score", about, "detection statistic", height=260)
-    score.line(at, scores.astype(np.float32), line_color=INJECTIONS, line_width=1.5)
+    score.line(
+        detail.score_time,
+        detail.score.astype(np.float32),
+        line_color=INJECTIONS,
+        line_width=1.5,
+    )
     plots = {"strain": finish_legend(strain, "top_left"), "score": score}
-    plots |= _scans(whitened, events.ifos, rate, shown, about, strain.x_range, experiment)
+    plots |= _scans(whitened, detail.ifos, rate, shown, about, strain.x_range, experiment)
     for plot in plots.values():
         plot.vspan(x=[0.0], line_color=GUIDE, line_dash="dashed")
     return plots

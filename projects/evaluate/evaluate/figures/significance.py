@@ -8,6 +8,7 @@ from bokeh.plotting import figure
 from scipy.stats import poisson
 
 from evaluate.candidates import Candidate
+from evaluate.dispersion import Dispersion
 from evaluate.figures.style import (
     BACKGROUND,
     GUIDE,
@@ -93,17 +94,26 @@ def score_histogram(result: FoldResult) -> figure:
     return finish_legend(plot, "below")
 
 
-def cumulative_rate(result: FoldResult, rates: Sequence[float], interval: float) -> figure:
-    """Rate of events at or above a statistic, with the Poisson interval of the background.
+def cumulative_rate(
+    result: FoldResult, dispersion: Dispersion, rates: Sequence[float], interval: float
+) -> figure:
+    """Rate of events at or above a statistic, with the interval of the background.
 
     Args:
         result: Results of one fold.
+        dispersion: That of its background.
         rates: False-alarm rates to mark [1/yr].
         interval: Probability content of the band.
     """
     background, zero_lag = result.background, result.zero_lag
     at = _ranked(background.statistic)
-    far = false_alarm_rate(at, background.statistic, background.livetime, interval)
+    far = false_alarm_rate(
+        at,
+        background.statistic,
+        background.livetime,
+        interval,
+        interval_of=dispersion.interval,
+    )
     plot = new_figure(
         f"Rate of events against statistic, fold {result.fold}",
         "detection statistic",
