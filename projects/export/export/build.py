@@ -59,6 +59,9 @@ def build_repository(
         layout.add_windows()
         if description["streaming"]:
             layout.add_frames()
+        # networks published before there were others say nothing
+        elif description.get("fused", False):
+            layout.add_evidence()
         streams = layout.add_streams()
         content = {
             "schema": 2,

@@ -11,7 +11,7 @@ from hermes.quiver import EnsembleModel, Model, ModelRepository, Platform
 from preprocessing import StreamingWhitening, WhitenBlock, WhiteningRecipe
 from runtime.provenance import NETWORK_PARAMETER
 
-from export.modules import FilteredScore, Head, Score, Towers
+from export.modules import Evidence, FilteredScore, Head, Score, Towers
 from export.streams import SnapshotKernels, StreamedNetwork
 
 # Strain is of this order; random numbers of order one would overflow its PSD.
@@ -87,9 +87,7 @@ class Layout:
 
     def add_frames(self) -> None:
         """Add `towers` and `head` of a streaming network, for stretches of any length."""
-        rng = np.random.default_rng(0)
-        size = (2, self.ifos, 2 * self.kernel_size)
-        stretch = rng.standard_normal(size, dtype=np.float32)
+        stretch = self._whitened()
         self._add(
             "towers",
             self.platform,
@@ -107,6 +105,17 @@ class Layout:
             {"features": (None, *features.shape[1:3], None)},
             ["evidence"],
             examples={"features": features.numpy()},
+        )
+
+    def add_evidence(self) -> None:
+        """Add `evidence` of a network without towers, for stretches of any length."""
+        self._add(
+            "evidence",
+            self.platform,
+            Evidence(self.network),
+            {"whitened": (None, self.ifos, None)},
+            ["evidence"],
+            examples={"whitened": self._whitened()},
         )
 
     def add_streams(self) -> dict[str, dict[str, int]]:
@@ -226,6 +235,11 @@ class Layout:
 
     def _sign(self, model: Model) -> None:
         model.config.parameters[NETWORK_PARAMETER].string_value = self.description["sha256"]
+
+    def _whitened(self) -> np.ndarray:
+        """Noise of the order of whitened strain, of shape (batch, ifo, time)."""
+        size = (2, self.ifos, 2 * self.kernel_size)
+        return np.random.default_rng(0).standard_normal(size, dtype=np.float32)
 
     def _strain(self, batch: int, size: int) -> np.ndarray:
         """Noise of the order of strain, of shape (batch, ifo, size), louder towards its end."""

@@ -28,6 +28,18 @@ class FilteredScore(torch.nn.Module):
         return self.network(kernel, taps)[:, None]
 
 
+class Evidence(torch.nn.Module):
+    """Evidence of a network without towers, along a stretch."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, strain: Tensor) -> Tensor:
+        """Whitened strain (batch, ifo, time) to evidence (batch, frame)."""
+        return self.network.evidence_of(strain)
+
+
 class Towers(torch.nn.Module):
     """The towers of a streaming network."""
 

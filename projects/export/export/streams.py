@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ class StreamedNetwork(torch.nn.Module):
     """
 
     def __init__(
-        self, network: Any, description: dict[str, Any], stride: int, update_size: int
+        self, network: Any, description: Mapping[str, Any], stride: int, update_size: int
     ) -> None:
         super().__init__()
         self.network = network

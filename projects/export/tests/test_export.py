@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from architectures import StreamingNetwork, TwoTower
+from architectures import EarlyFusion, EvidenceNetwork, StreamingNetwork, TwoTower
 from architectures import build as build_network
 from export.build import build_repository
 from export.layout import Layout, needs_torch
@@ -36,23 +36,26 @@ def write_run(folder: Path, network: torch.nn.Module) -> Path:
         inputs.append(torch.randn(64, 2, RECIPE.filter_size))
     network(*inputs)
     network.eval()
-    if isinstance(network, TwoTower):  # scores that spread as those of a trained network do
+    if isinstance(network, EvidenceNetwork):  # scores that spread as those of a trained network do
         with torch.no_grad():
             network.evidence.weight *= 2 / network(*inputs).std().clamp(min=1e-3)
     folder.mkdir()
     streaming = isinstance(network, StreamingNetwork)
     description: dict[str, Any] = {
         "streaming": streaming,
+        "fused": isinstance(network, EvidenceNetwork) and not streaming,
         "needs_taps": network.needs_taps,
         "ifos": ["H1", "L1"],
         "sample_rate": float(RATE),
         "kernel_size": network.kernel_size,
         "settings": SETTINGS.settings(),
     }
-    if streaming:
-        features = network.towers(inputs[0])
-        evidence = network.head(features)
-        parts = {"forward": inputs[0], "towers": inputs[0], "head": features, "pool": evidence}
+    if isinstance(network, EvidenceNetwork):
+        parts = {"forward": inputs[0], "pool": network.evidence_of(inputs[0])}
+        if streaming:
+            parts |= {"towers": inputs[0], "head": network.towers(inputs[0])}
+        else:
+            parts["evidence_of"] = inputs[0]
         module = torch.jit.trace_module(network, parts)
         for name in ("hop_size", "receptive_size", "head_size", "pool_size"):
             description[name] = int(getattr(network, name))
@@ -261,6 +264,25 @@ def test_networks_with_fourier_transforms_go_out_as_torchscript(tmp_path: Path) 
     with torch.no_grad(), InferenceClient(tmp_path / "repository", "network") as client:
         found = client.infer(kernel.numpy()).result()[:, 0]
         np.testing.assert_allclose(found, network(kernel).numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("platform", ["onnx", "torchscript"])
+def test_a_network_without_towers_takes_any_length(platform: str, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    network = EarlyFusion(2, RATE, 1.5)
+    run = write_run(tmp_path / "run", network)
+    build_repository(EXPERIMENT, run, tmp_path / "repository", platform=platform)
+    content = read(tmp_path / "repository")
+    assert {"evidence", "network", "aframe", "aframe-snapshots"} < set(content["models"])
+    assert not {"towers", "head", "aframe-stream"} & set(content["models"])
+    assert content["network"]["head_size"] == network.head_size
+    with InferenceClient(tmp_path / "repository", "evidence") as client:
+        for batch, size in ((1, 300), (3, 768), (2, 5001)):
+            stretch = torch.randn(batch, 2, size)
+            with torch.no_grad():
+                expected = network.evidence_of(stretch).numpy()
+            found = client.infer(stretch.numpy()).result()
+            np.testing.assert_allclose(found, expected, atol=1e-5 * max(1, np.ptp(expected)))
 
 
 @pytest.mark.parametrize(("name", "needed"), [("S4", True), ("ResNet", False)])

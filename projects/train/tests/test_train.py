@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from architectures import TwoTower
+from architectures import build
 from conftest import RATE, data_of
 from train import cli
 from train.card import TOLERANCE, card, load
@@ -108,14 +108,18 @@ def test_autoencoder_is_told_labels_or_not(inputs: dict[str, Path]) -> None:
         Autoencoder(inputs["experiment"], terms={"nothing": 1.0})
 
 
-def test_script_keeps_the_parts() -> None:
+@pytest.mark.parametrize("name", ["TwoTower", "EarlyFusion"])
+def test_script_keeps_the_parts(name: str) -> None:
     torch.manual_seed(0)
-    network = TwoTower(2, RATE, 1.5).eval()
+    network = build(name, 2, RATE, 1.5).eval()
     module = script(network)
     stretch = torch.randn(3, 2, 3000)
     with torch.no_grad():
-        expected = network.pool(network.head(network.towers(stretch)))
-        found = module.pool(module.head(module.towers(stretch)))
+        expected = network.pool(network.evidence_of(stretch))
+        if name == "TwoTower":
+            found = module.pool(module.head(module.towers(stretch)))
+        else:
+            found = module.pool(module.evidence_of(stretch))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 

@@ -32,6 +32,7 @@ RESNET = {"layers": [1, 1], "groups": 4}
 LEARNING: dict[str, dict[str, Any]] = {
     "Autoencoder": {"steps": 40, "rate": 0.01, "options": {}},
     "DeepClean": {"steps": 100, "rate": 0.01, "options": {}},
+    "EarlyFusion": {"steps": 80, "rate": 0.01, "options": {}},
     "FrequencyResNet": {"steps": 60, "rate": 0.01, "options": RESNET},
     "MultiModal": {"steps": 40, "rate": 0.003, "options": RESNET | {"frequency_layers": [1, 1]}},
     "QTransformResNet": {"steps": 50, "rate": 0.01, "options": RESNET | {"shape": [32, 64]}},

@@ -9,7 +9,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from architectures import TwoTower, WindowedNetwork
+from architectures import EarlyFusion, TwoTower, WindowedNetwork
 from conftest import data_of
 from ledger import InjectionSet
 from runtime import load_experiment
@@ -188,7 +188,8 @@ class Loudness(WindowedNetwork):
 
 def network_of(kind: str) -> WindowedNetwork:
     torch.manual_seed(1)
-    return (TwoTower if kind == "streaming" else Loudness)(2, 512, 1.5).eval()
+    kinds = {"streaming": TwoTower, "fused": EarlyFusion, "windowed": Loudness}
+    return kinds[kind](2, 512, 1.5).eval()
 
 
 def two_stretches(inputs: dict[str, Path], livetime: float) -> ValidationSet:
@@ -203,7 +204,7 @@ def two_stretches(inputs: dict[str, Path], livetime: float) -> ValidationSet:
     return ValidationSet(loaded, found, experiment, [(1099.0, 1101.0)], livetime)
 
 
-@pytest.mark.parametrize("kind", ["streaming", "windowed"])
+@pytest.mark.parametrize("kind", ["streaming", "fused", "windowed"])
 def test_the_livetime_is_known_beforehand(inputs: dict[str, Path], kind: str) -> None:
     network = network_of(kind)
     validation = two_stretches(inputs, 1500.0)
@@ -246,7 +247,7 @@ def test_what_is_monitored_must_be_there(
         require_measures(trainer, validation, network)
 
 
-@pytest.mark.parametrize("kind", ["streaming", "windowed"])
+@pytest.mark.parametrize("kind", ["streaming", "fused", "windowed"])
 def test_the_loudest_background_is_kept_as_it_was_scored(
     inputs: dict[str, Path], kind: str
 ) -> None:

@@ -756,6 +756,7 @@ def head() -> Iterator[dict[str, str]]:
                 f"{sys.prefix}/bin/ray", "start", "--head", "--block", f"--port={port}",
                 f"--ray-client-server-port={client}", "--num-cpus=2", "--num-gpus=0",
                 "--include-dashboard=false", "--object-store-memory=100000000",
+                "--min-worker-port=0", "--max-worker-port=0",
                 f"--temp-dir={folder}",
             ],
             env=variables,

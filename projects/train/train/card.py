@@ -22,6 +22,7 @@ from runtime.cli import command_line
 from train.card_text import write_text
 from train.families import FAMILIES
 from train.publish import script
+from train.torchscript import torchscript_bytes
 
 WEIGHTS, DESCRIPTION, CARD = "weights.pt", "model.yaml", "README.md"
 
@@ -136,12 +137,11 @@ def restore(model: Path, run_dir: Path) -> None:
     model, run_dir = Path(model), Path(run_dir)
     network = load(model)
     description = yaml.safe_load((model / DESCRIPTION).read_text())
-    buffer = io.BytesIO()
-    torch.jit.save(script(network, _filter_size(description)), buffer)
-    description["sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+    content = torchscript_bytes(script(network, _filter_size(description)))
+    description["sha256"] = hashlib.sha256(content).hexdigest()
     del description["weights"]
     with staged(run_dir / "model.pt") as partial:
-        partial.write_bytes(buffer.getvalue())
+        partial.write_bytes(content)
     with staged(run_dir / DESCRIPTION) as partial:
         partial.write_text(yaml.safe_dump(description, sort_keys=False))
 

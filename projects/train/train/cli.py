@@ -45,7 +45,13 @@ from train.watching import (
 log = logging.getLogger("train")
 
 INPUTS = ("strain", "waveforms", "validation", "fold")
-SMALLER_IS_BETTER = ("valid_loss", "valid_residual", "valid_delay_s", "train_loss")
+SMALLER_IS_BETTER = (
+    "valid_loss",
+    "valid_residual",
+    "valid_delay_s",
+    "valid_asd_ratio",
+    "train_loss",
+)
 DESCRIPTION = "Train a network to tell signals from noise, and measure how well it does."
 
 OWN_DATA = (

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 import yaml
-from architectures import StreamingNetwork, WindowedNetwork
+from architectures import EvidenceNetwork, StreamingNetwork, WindowedNetwork
 from ledger import staged
 from ledger.product import product_id
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -20,6 +19,7 @@ from runtime.provenance import code_version
 
 from train.families.detection import Detection
 from train.monitored import require_measures
+from train.torchscript import torchscript_bytes
 
 
 @torch.no_grad()
@@ -36,13 +36,14 @@ def script(network: WindowedNetwork, filter_size: int = 0) -> torch.jit.ScriptMo
         taps = torch.zeros(2, network.num_ifos, filter_size)
         taps[..., filter_size // 2] = 1.0  # a filter that leaves all as it is
         return torch.jit.trace(network, (kernel, taps))
-    if not isinstance(network, StreamingNetwork):
+    if not isinstance(network, EvidenceNetwork):
         return torch.jit.trace(network, kernel)
-    features = network.towers(kernel)
-    evidence = network.head(features)
-    return torch.jit.trace_module(
-        network, {"forward": kernel, "towers": kernel, "head": features, "pool": evidence}
-    )
+    parts = {"forward": kernel, "pool": network.evidence_of(kernel)}
+    if isinstance(network, StreamingNetwork):
+        parts |= {"towers": kernel, "head": network.towers(kernel)}
+    else:
+        parts["evidence_of"] = kernel
+    return torch.jit.trace_module(network, parts)
 
 
 def describe(
@@ -64,6 +65,7 @@ def describe(
         "architecture": module.architecture,
         "options": module.options or {},
         "streaming": streaming,
+        "fused": not streaming and isinstance(network, EvidenceNetwork),
         "needs_taps": network.needs_taps,
         "num_parameters": sum(p.numel() for p in network.parameters()),
         "ifos": list(module.settings.ifos),
@@ -74,7 +76,7 @@ def describe(
         "training": training,
         "settings": module.settings.settings(),
     }
-    if streaming:
+    if isinstance(network, EvidenceNetwork):
         for name in ("hop_size", "receptive_size", "head_size", "pool_size"):
             description[name] = int(getattr(network, name))
     return description
@@ -140,12 +142,10 @@ def publish(
         training: How it was trained, for the record.
     """
     traced = script(module.network, filter_size(module.settings))
-    # through memory, since TorchScript writes the name of the file into the file
-    buffer = io.BytesIO()
-    torch.jit.save(traced, buffer)
+    content = torchscript_bytes(traced)
     with staged(folder / "model.pt") as partial:
-        partial.write_bytes(buffer.getvalue())
-    digest = hashlib.sha256(buffer.getvalue()).hexdigest()
+        partial.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
     description = describe(module, measures, training) | {
         "sha256": digest,
         "code_version": code_version(),

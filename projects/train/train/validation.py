@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from architectures import StreamingNetwork, WindowedNetwork
+from architectures import EvidenceNetwork, StreamingNetwork, WindowedNetwork
 from architectures.base import FRAME_RATE
 from ledger import InjectionSet
 from preprocessing import filter_signals
@@ -209,7 +209,7 @@ class ValidationSet:
             network: The network, in evaluation mode.
             share: Which part is this process's; the outcome is that of all parts.
         """
-        if isinstance(network, StreamingNetwork):
+        if isinstance(network, EvidenceNetwork):
             background, livetime, loudest = self._streaming_background(network, share)
         else:
             background, livetime, loudest = self._windowed_background(network, share)
@@ -259,7 +259,7 @@ class ValidationSet:
             The timeline of its frames (or windows), how many each stretch has, and how many lie
             between two scores.
         """
-        if isinstance(network, StreamingNetwork):
+        if isinstance(network, EvidenceNetwork):
             seen = network.receptive_size - (network.head_size - 1) * network.hop_size
             hop, rate, stride = network.hop_size, FRAME_RATE, FRAME_RATE // SCORES_PER_SECOND
             window = network.pool_size + network.head_size - 1
@@ -317,16 +317,16 @@ class ValidationSet:
         )
 
     def _streaming_background(
-        self, network: StreamingNetwork, share: Share
+        self, network: EvidenceNetwork, share: Share
     ) -> tuple[Tensor, float, Kernels]:
         timeline, sizes, stride = self._timeline(network)
         row = torch.cat(
-            [towers_in_parts(network, item.stretch.values) for item in self.loaded], dim=-1
+            [frames_in_parts(network, item.stretch.values) for item in self.loaded], dim=-1
         )
         results = []
         for shifts in share.of(self._slides(timeline, stride)):
             slid = torch.stack([row[j].roll(-s, dims=-1) for j, s in enumerate(shifts)])
-            scores = network.pool(network.head(slid[None]), stride)[0]
+            scores = network.pool(evidence_in_parts(network, slid), stride)[0]
             counts = torch.from_numpy(timeline.scored(shifts)[::stride][: len(scores)].copy())
             results.append(self._slide(scores, counts.to(scores.device), shifts, stride))
         return self._joined(results, share, sizes, network.hop_size)
@@ -403,8 +403,8 @@ class ValidationSet:
         """Loudest score of some stretches, and the end of the view of what made it [s]."""
         data = self.stretches[which]
         hop = round(self.rate / SCORES_PER_SECOND)
-        if isinstance(network, StreamingNetwork):
-            evidence = network.head(network.towers(data))
+        if isinstance(network, EvidenceNetwork):
+            evidence = network.evidence_of(data)
             scores = network.pool(evidence, FRAME_RATE // SCORES_PER_SECOND)
             first = evidence.argmax(dim=-1).cpu().numpy()
             return scores.amax(-1), (first * network.hop_size + network.receptive_size) / self.rate
@@ -417,8 +417,8 @@ class ValidationSet:
         return scores.amax(-1), (last * hop + self.kernel_size) / self.rate
 
 
-def towers_in_parts(network: StreamingNetwork, values: Tensor, part: int = 2**16) -> Tensor:
-    """Feature frames of a long stretch, computed part by part to bound the memory.
+def frames_in_parts(network: EvidenceNetwork, values: Tensor, part: int = 2**16) -> Tensor:
+    """Frames of a long stretch, computed part by part to bound the memory.
 
     Args:
         network: The network.
@@ -426,11 +426,37 @@ def towers_in_parts(network: StreamingNetwork, values: Tensor, part: int = 2**16
         part: Samples advanced at a time; a multiple of the network's hop.
 
     Returns:
-        Tensor of shape (ifo, feature, frame).
+        Tensor of shape (ifo, feature, frame): what the towers make of the strain or, for a network
+        without towers, the hops of the strain itself, (ifo, hop, frame).
     """
-    view = network.receptive_size - (network.head_size - 1) * network.hop_size
+    hop = network.hop_size
+    if not isinstance(network, StreamingNetwork):
+        count = values.shape[-1] // hop
+        return values[:, : count * hop].unflatten(-1, (count, hop)).mT
+    view = network.receptive_size - (network.head_size - 1) * hop
     frames = []
     for start in range(0, values.shape[-1] - view + 1, part):
-        stop = start + part + view - network.hop_size
+        stop = start + part + view - hop
         frames.append(network.towers(values[None, :, start:stop])[0])
     return torch.cat(frames, dim=-1)
+
+
+def evidence_in_parts(network: EvidenceNetwork, frames: Tensor, part: int = 2**11) -> Tensor:
+    """Evidence of the frames of a slide; see `frames_in_parts`.
+
+    Args:
+        network: The network.
+        frames: Of shape (ifo, feature, frame).
+        part: Frames that a network without towers is given at once.
+
+    Returns:
+        Tensor of shape (1, frame - head_size + 1).
+    """
+    if isinstance(network, StreamingNetwork):
+        return network.head(frames[None])
+    strain = frames.mT.flatten(1)[None]
+    parts = []
+    for start in range(0, frames.shape[-1] - network.head_size + 1, part):
+        last = (start + part - 1) * network.hop_size + network.receptive_size
+        parts.append(network.evidence_of(strain[..., start * network.hop_size : last]))
+    return torch.cat(parts, dim=-1)

@@ -56,7 +56,7 @@ class Family(L.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        self.settings = load_experiment(experiment)
+        self.settings = self.read_settings(experiment)
         self.architecture = architecture
         self.options = options
         self.learning_rate = learning_rate
@@ -66,6 +66,11 @@ class Family(L.LightningModule):
         self.losses: list[float] = []
         self.begun, self.num_kernels = 0.0, 0
         self.reseed(0)
+
+    @staticmethod
+    def read_settings(experiment: Path) -> Any:
+        """The experiment that a file holds."""
+        return load_experiment(experiment)
 
     def reseed(self, offset: int) -> None:
         """Begin with the weights of another seed.

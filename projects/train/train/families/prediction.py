@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 import yaml
-from architectures import RegressionNetwork
 from ledger import staged
 from ledger.product import product_id
 from lightning.pytorch.callbacks import ModelCheckpoint
 from runtime.provenance import code_version
 
 from train.families.regression import Regression
+from train.torchscript import torchscript_bytes
 
 MEASURED = {"validate": "measures.yaml", "test": "measures-test.yaml"}
 """File for what each verb measures."""
@@ -46,9 +45,9 @@ class PublishPrediction(L.Callback):
         state = torch.load(self.best.best_model_path, map_location="cpu", weights_only=True)
         module = pl_module.cpu()
         module.load_state_dict(state["state_dict"])
-        network = module.network.eval()
-        buffer = io.BytesIO()  # since TorchScript writes the name of a file into the file
-        torch.jit.save(script(network), buffer)
+        module.eval()
+        with torch.no_grad():
+            content = torchscript_bytes(module.published())
         training = {
             "monitor": self.best.monitor,
             "epoch": int(state["epoch"]),
@@ -60,12 +59,12 @@ class PublishPrediction(L.Callback):
         }
         paths = getattr(trainer.datamodule, "paths", {})
         description = describe(module, state["measures"], training) | {
-            "sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+            "sha256": hashlib.sha256(content).hexdigest(),
             "code_version": code_version(),
             "parents": {name: product_id(path) for name, path in paths.items()},
         }
         with staged(self.folder / "model.pt") as partial:
-            partial.write_bytes(buffer.getvalue())
+            partial.write_bytes(content)
         with staged(self.folder / "model.yaml") as partial:
             partial.write_text(yaml.safe_dump(description, sort_keys=False))
 
@@ -85,16 +84,6 @@ class PublishPrediction(L.Callback):
         content = {"checkpoint": self.checkpoint, "measures": module.measures()}
         with staged(self.written) as partial:
             partial.write_text(yaml.safe_dump(content, sort_keys=False))
-
-
-@torch.no_grad()
-def script(network: RegressionNetwork) -> torch.jit.ScriptModule:
-    """TorchScript of a network, in evaluation mode on the CPU.
-
-    Args:
-        network: The network.
-    """
-    return torch.jit.trace(network, torch.zeros(2, network.num_channels, network.kernel_size))
 
 
 def describe(
@@ -118,6 +107,7 @@ def describe(
         "sample_rate": network.sample_rate,
         "kernel_size": network.kernel_size,
         "hop_size": network.hop_size,
+        "reach_size": network.reach_size,
         "measures": measures,
         "training": training,
         "settings": module.settings.settings(),

@@ -78,6 +78,11 @@ class Regression(Family):
         inputs, target = batch
         return self.difference(self.network(inputs), target)
 
+    def published(self) -> torch.jit.ScriptModule:
+        """What training hands on: the network as TorchScript."""
+        network = self.network
+        return torch.jit.trace(network, torch.zeros(2, network.num_channels, network.kernel_size))
+
     def on_validation_epoch_start(self) -> None:
         """Forget what the last validation found, whatever its kind of tensors."""
         self.residual.reset()

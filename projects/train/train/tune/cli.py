@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from jsonargparse import ArgumentParser
 from runtime import load_experiment, seed_for
 from runtime.cli import configure_logging, run_or_explain
+from runtime.storage.places import Places
 
 from train.tune.cluster import prepare
+
+if TYPE_CHECKING:
+    from train.tune.settings import Settings
 
 log = logging.getLogger("train")
 TRAINING = (sys.executable, "-m", "train", "fit")
@@ -109,7 +114,21 @@ def run(arguments: Sequence[str]) -> None:
         metric=settings.metric,
     )
     seed = seed_for(load_experiment(Path(config["experiment"])).seed, "tune", config["fold"])
-    log.info("result: %s", run_study(settings, space, plan, seed))
+    with result_published(settings):
+        log.info("result: %s", run_study(settings, space, plan, seed))
+
+
+@contextlib.contextmanager
+def result_published(settings: Settings) -> Iterator[None]:
+    """Have the copy of the result appear in a bucket at the end, if that is where it goes.
+
+    Args:
+        settings: How to tune; `copy_dir` is a folder on this machine within the block.
+    """
+    places = Places()
+    settings.copy_dir = places.localise("output", settings.copy_dir)
+    with places.published():
+        yield
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

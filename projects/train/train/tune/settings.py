@@ -23,8 +23,9 @@ class Settings:
             arguments}}`, or the path of a YAML file with that. Distributions: uniform,
             loguniform, randint, quniform, choice.
         temp_dir: Folder of the runs at work, on each machine; default: the system's.
-        copy_dir: Folder that gets a copy of the result, `trials.csv`, `trials.html` and `best`,
-            where the study is kept elsewhere; default: none.
+        copy_dir: Folder, or address as `s3://bucket/place`, that gets a copy of the result,
+            `trials.csv`, `trials.html` and `best`, where the study is kept elsewhere; default:
+            none.
         num_samples: How many trials.
         num_workers: How many trials run side by side, at most.
         gpus_per_worker: GPUs of a trial; a fraction lets trials share one, 0 trains on the CPU.
