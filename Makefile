@@ -3,13 +3,15 @@
 #   make sandbox EXPERIMENT=open-events STRAIN=folder         a search of real data
 #   make model EXPERIMENT=o3                                  train a network to keep under models/
 #   make search STRAIN=folder MODEL=models/name               a search by a network trained before
-#   make test | lint | lock | images | clean
+#   make images [PROJECT=train]                               images to run the stages in
+#   make test | lint | lock | clean
 
 PYTHON ?= python3
 EXPERIMENT ?= quickstart
 STRAIN ?=
 MODEL ?=
 ARGUMENTS ?=
+PROJECT ?=
 DATA ?= ../shared/data
 
 LAW_CONFIG := $(wildcard configs/$(EXPERIMENT)/law.cfg)
@@ -20,7 +22,7 @@ ROOT_STAMP := .venv/aframe-stamp
 .PHONY: help setup sandbox model test lint format lock images clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,7s/^# *//p' Makefile
 
 setup: $(ROOT_STAMP)
 
@@ -63,7 +65,7 @@ lock: setup
 	.venv/bin/python -m aframe.environment --lock
 
 images:
-	bash apptainer/build.sh
+	bash apptainer/build.sh $(PROJECT)
 
 # Environments and caches; never the store.
 clean:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from ledger import staged
 from runtime.guard import guarded
+from runtime.provenance import code_version
 
 from aframe import environment
 
@@ -34,9 +36,11 @@ RUNTIMES = ("apptainer", "singularity")
 FORWARDED = (
     "AFRAME_CACHE",
     "AFRAME_LOG_LEVEL",
+    "AFRAME_STORAGE_PATIENCE",
     "AFRAME_TRACEBACK",
     "AWS_DEFAULT_REGION",
     "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_S3",
     "GWOSC_SERVER_URL",
     "MKL_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -105,11 +109,19 @@ class Sandbox:
             python = environment.ensure(REPOSITORY / "projects" / project)
             return [str(python), "-m", project, *arguments]
         binds = [f"{writes}:{writes}", *(f"{path}:{path}:ro" for path in reads)]
+        variables = THREADING | {n: os.environ[n] for n in FORWARDED if n in os.environ}
+        if cache := os.environ.get("AFRAME_CACHE"):
+            kept = Path(cache).absolute()
+            kept.mkdir(parents=True, exist_ok=True)
+            binds.append(f"{kept}:{kept}")
+            variables["AFRAME_CACHE"] = str(kept)
         if self.dev:
             binds.append(f"{REPOSITORY}:{CODE_IN_IMAGE}:ro")
-        command = [_find_apptainer(), "run", "--containall", "--cleanenv", "--no-home"]
+            # The image knows the commit that it was built from.
+            variables["AFRAME_COMMIT"] = code_version().partition("+")[2]
+        command = [_find_apptainer(), "--quiet", "run"]
+        command += ["--containall", "--cleanenv", "--no-home"]
         command += [part for bind in binds for part in ("--bind", bind)]
-        variables = THREADING | {n: os.environ[n] for n in FORWARDED if n in os.environ}
         if self.gpus:
             command.append("--nv")
             variables["CUDA_VISIBLE_DEVICES"] = self.gpus
@@ -160,7 +172,8 @@ def reserved(folder: Path, name: str) -> Iterator[None]:
         folder: Folder of the stage's records, which must exist.
         name: Name of the stage, for messages.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    # a file open for writing, which network file systems can lock, too
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -205,13 +218,28 @@ def run_stage(
         partial.write_text(shlex.join(command) + "\n")
     log.info("%s: %s %s", name, project, arguments[0] if arguments else "")
     begun = time.monotonic()
-    code, sentence = _stream(command, name, folder / "log.txt", sandbox.variables(), cwd=folder)
+    with _temporary_folder(sandbox) as variables:
+        variables = sandbox.variables() | variables
+        code, sentence = _stream(command, name, folder / "log.txt", variables, cwd=folder)
     if code:
         if number := -code if code < 0 else max(code - 128, 0):
             sentence = f"ended by signal {number} ({_signal_name(number)})"
         reason = sentence or f"exit code {code}"
         raise StageError(f"{name} failed: {reason}\n  log: {folder / 'log.txt'}")
     return time.monotonic() - begun
+
+
+@contextlib.contextmanager
+def _temporary_folder(sandbox: Sandbox) -> Iterator[dict[str, str]]:
+    """Variables that put /tmp of an image on the disk, for as long as the command runs.
+
+    By default it lies in memory, and in many installations holds 64 MB.
+    """
+    if not sandbox.contained or any(f"{r.upper()}_WORKDIR" in os.environ for r in RUNTIMES):
+        yield {}
+        return
+    with tempfile.TemporaryDirectory(prefix="aframe-", ignore_cleanup_errors=True) as folder:
+        yield {f"{runtime.upper()}_WORKDIR": folder for runtime in RUNTIMES}
 
 
 def _signal_name(number: int) -> str:

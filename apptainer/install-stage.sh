@@ -1,38 +1,45 @@
 #!/bin/sh
-# Inside an image: install the stage in /opt/aframe/projects/$1 into /opt/venv, hashes checked.
+# Inside an image: install the stage in /opt/aframe/projects/$1 into /opt/venv, hashes checked, with the
+# command `stage`, its command line. What only the installation needs is gone at the end.
 set -eu
-project="/opt/aframe/projects/$1"
-uv=/opt/uv/bin/uv
-export UV_LINK_MODE=copy UV_NO_CACHE=1
+code=/opt/aframe
+project="$code/projects/$1"
+# where packages come from, if build.sh was told
+[ ! -e /mnt/settings ] || . /mnt/settings
+# environments of a checkout hold links to its own Python
+find "$code" \( -name .venv -o -name __pycache__ -o -name tests \) -prune -exec rm -rf {} +
 
-"$uv" venv --quiet --no-python-downloads --python python3 /opt/venv
-"$uv" pip sync --quiet -p /opt/venv/bin/python --require-hashes "$project/requirements.lock"
+# uv alone, in the version of the root lock
+python3 -m venv /opt/uv
+awk '/^uv==/ {on = 1} on {print} on && !/\\$/ {exit}' "$code/requirements.lock" > /opt/uv/uv.lock
+/opt/uv/bin/pip install --quiet --no-cache-dir --require-hashes -r /opt/uv/uv.lock
+uv() { UV_LINK_MODE=copy /opt/uv/bin/uv "$@"; }
+packages() { /opt/uv/bin/python "$code/apptainer/packages.py" "$@"; }
+[ -n "${UV_CACHE_DIR:-}" ] || export UV_NO_CACHE=1
 
-# The local libraries that the stage is built on, by the path entries of its pyproject.toml. They
-# stay editable, so that a checkout bound over /opt/aframe (--dev) is what runs.
-/opt/venv/bin/python - "$project" > /opt/local-packages <<'PYTHON'
-import sys
-import tomllib
-from pathlib import Path
-
-found = []
-
-
-def visit(folder):
-    table = tomllib.loads((folder / "pyproject.toml").read_text())
-    for source in table.get("tool", {}).get("uv", {}).get("sources", {}).values():
-        if "path" in source and (library := (folder / source["path"]).resolve()) not in found:
-            visit(library)
-            found.append(library)
-
-
-project = Path(sys.argv[1]).resolve()
-visit(project)
-print("\n".join(map(str, [*found, project])))
-PYTHON
+python=/opt/venv/bin/python
+uv venv --quiet --no-python-downloads --python "$(command -v python3)" /opt/venv
+uv pip sync --quiet -p "$python" --require-hashes "$project/requirements.lock"
+# The local packages stay editable, so that a checkout bound over /opt/aframe (--dev) is what runs.
+packages local "$project" > /opt/uv/local
 while read -r package; do
-    "$uv" pip install --quiet -p /opt/venv/bin/python --no-deps --offline -e "$package"
-done < /opt/local-packages
-rm /opt/local-packages
-/opt/venv/bin/python -m compileall -q /opt/venv /opt/aframe || true
-chmod -R a+rX /opt/venv /opt/aframe
+    uv pip install --quiet -p "$python" --no-deps --offline -e "$package"
+done < /opt/uv/local
+packages unneeded "$project" /opt/venv > /opt/uv/unneeded
+[ ! -s /opt/uv/unneeded ] || uv pip uninstall --quiet -p "$python" -r /opt/uv/unneeded
+for library in "$code"/libs/*; do
+    grep -qx "$library" /opt/uv/local || rm -rf "$library"
+done
+
+module=$(sed -n 's/^module-name = "\(.*\)"$/\1/p' "$project/pyproject.toml")
+cat > /opt/venv/bin/stage <<STAGE
+#!/bin/sh
+# The stage's command line; \`python ...\` runs another program of its environment.
+[ "\${1:-}" = python ] && shift && exec /opt/venv/bin/python "\$@"
+exec /opt/venv/bin/python -P -m $module "\$@"
+STAGE
+chmod 755 /opt/venv/bin/stage
+rm -rf /opt/uv "$code/apptainer" "$code/requirements.lock"
+# An image cannot write compiled code when it runs. Some packages hold files that are no Python 3.
+"$python" -m compileall -q -j 0 /opt/venv "$code" > /dev/null || true
+chmod -R a+rX /opt/venv "$code"

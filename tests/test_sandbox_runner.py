@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from runtime.provenance import code_version
 
 from aframe import sandbox
 from aframe.errors import Sentences
@@ -212,6 +213,37 @@ def test_keys_reach_an_image_and_no_command_line(apptainer, tmp_path, monkeypatc
     assert variables["SINGULARITYENV_AWS_SECRET_ACCESS_KEY"] == "hidden"
     assert "APPTAINERENV_WANDB_API_KEY" not in variables
     assert "APPTAINERENV_AWS_SECRET_ACCESS_KEY" not in Sandbox().variables()
+
+
+def test_a_cache_is_shared_with_images(apptainer, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFRAME_CACHE", "cache")
+    command = " ".join(Sandbox("apptainer").command("train", ["fit"], tmp_path))
+    assert f"--bind {tmp_path}/cache:{tmp_path}/cache " in command
+    assert f"--env AFRAME_CACHE={tmp_path}/cache " in command
+    assert (tmp_path / "cache").is_dir()
+
+
+def test_code_of_the_checkout_comes_with_its_commit(apptainer, tmp_path):
+    commit = code_version().partition("+")[2]
+    command = " ".join(Sandbox("apptainer", dev=True).command("train", ["fit"], tmp_path))
+    assert f"--env AFRAME_COMMIT={commit} " in command
+    # without, the image says its own
+    assert "AFRAME_COMMIT" not in " ".join(Sandbox("apptainer").command("train", [], tmp_path))
+
+
+@pytest.mark.parametrize("given", ["", "/scratch"])
+def test_temporary_files_of_an_image_are_on_the_disk(given, tmp_path, monkeypatch):
+    if given:
+        monkeypatch.setenv("APPTAINER_WORKDIR", given)
+    code = (
+        "import os; folder = os.environ['APPTAINER_WORKDIR']; print(os.path.isdir(folder), folder)"
+    )
+    run(code, tmp_path, kind="apptainer")
+    found, folder = (tmp_path / "log.txt").read_text().split()
+    assert (folder == given) == bool(given)
+    assert found == str(not given)
+    assert not Path(folder).exists()
 
 
 def test_missing_images_and_apptainer_are_sentences(apptainer, tmp_path, monkeypatch):
