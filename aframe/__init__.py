@@ -23,9 +23,11 @@ __all__ = [
     "StrainIndex",
     "Train",
     "TrainLocal",
+    "TrainRemote",
     "TrainingWaveformBranches",
     "TrainingWaveforms",
     "Tune",
+    "TuneRemote",
     "ValidationBranches",
     "ValidationWaveforms",
 ]

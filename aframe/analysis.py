@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from runtime import Experiment, ExperimentError, load_experiment
+from runtime import Experiment, ExperimentError, load_experiment, storage
 from runtime.experiment import FetchedStrain
 
 from aframe.environment import REPOSITORY
@@ -99,9 +99,15 @@ def find_experiment(name: str) -> Path:
 def list_strain(folder: Path) -> str:
     """Names, sizes and times of change of all files in a strain folder, as text.
 
+    In a bucket, of which the folder is the copy, versions take the place of times.
+
     Raises:
         ExperimentError: There is no such folder, or no file in it.
     """
+    if url := storage.url_of(folder):
+        if listed := storage.listing(url):
+            return json.dumps(listed)
+        raise ExperimentError(f"the strain folder {url} holds no file")
     if not folder.is_dir():
         raise ExperimentError(f"no strain folder {folder}: --strain names the folder to import")
     rows = []
@@ -112,6 +118,11 @@ def list_strain(folder: Path) -> str:
     if not rows:
         raise ExperimentError(f"the strain folder {folder} holds no file")
     return json.dumps(rows)
+
+
+def _local(strain: str) -> Path:
+    """The folder, or that of its copies."""
+    return storage.local_path(strain) if storage.is_url(strain) else Path(strain)
 
 
 @functools.cache
@@ -147,7 +158,7 @@ def load_analysis(name: str, strain: str) -> Analysis:
             f"experiment {experiment.name} takes no strain from a folder, so that --strain "
             f"{strain} would have no effect: leave it out"
         )
-    source = Path(strain).resolve() if strain else None
+    source = _local(strain).resolve() if strain else None
     text = training.read_text()
     parts = [text, *([list_strain(source)] if source else [])]
     # A curve given as a file is a number of the experiment that stands elsewhere.

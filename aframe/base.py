@@ -1,10 +1,8 @@
 """What all tasks share: parameters, paths, and running one stage's command."""
 
+import contextlib
 import json
 import logging
-import os
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +10,14 @@ import law
 import luigi
 from ledger import Product, staged
 from ledger.product import open_product
-from runtime import ExperimentError, require_same
+from runtime import ExperimentError, require_same, storage
 
 from aframe import errors
 from aframe.analysis import Analysis, load_analysis
-from aframe.environment import REPOSITORY
+from aframe.batch.options import BatchTask
 from aframe.sandbox import Sandbox, reserved, run_stage
+from aframe.storage import FolderTarget as FolderTarget
+from aframe.storage import bring, is_here, publish, store_folder, targets_in
 
 errors.install()
 log = logging.getLogger("aframe")
@@ -33,25 +33,7 @@ def options(**values: object) -> list[str]:
     return [part for name, value in values.items() for part in (f"--{name}", str(value))]
 
 
-class FolderTarget(law.LocalDirectoryTarget):
-    """A folder that is complete when all files it must hold are there."""
-
-    def __init__(self, path: Path, files: Sequence[str]) -> None:
-        """Args: the folder, and the names of the files."""
-        super().__init__(str(path))
-        self.files = tuple(files)
-
-    def exists(self, **_: Any) -> bool:
-        """Whether every file is there."""
-        return all((Path(self.path) / name).is_file() for name in self.files)
-
-    def remove(self, silent: bool = True, **_: Any) -> bool:
-        """Remove the folder, whatever is in it."""
-        shutil.rmtree(self.path, ignore_errors=silent)
-        return True
-
-
-class AframeTask(law.Task):
+class AframeTask(BatchTask):
     """A task on one experiment. Products lie in `$AFRAME_STORE/<experiment>/<version>/`."""
 
     experiment = luigi.Parameter(
@@ -113,8 +95,18 @@ class AframeTask(law.Task):
 
     def path(self, *parts: str) -> Path:
         """Path in the folder of this experiment's version; all products' paths come from here."""
-        store = Path(os.environ.get("AFRAME_STORE") or REPOSITORY / "store").absolute()
-        return store.joinpath(self.analysis.experiment.name, self.version, *parts)
+        return store_folder().joinpath(self.analysis.experiment.name, self.version, *parts)
+
+    def bring_inputs(self) -> None:
+        """Have here what the task requires, where the store is a bucket."""
+        if storage.url_of(store_folder()):
+            bring(target.path for target in targets_in(self.input()))
+
+    def publish_outputs(self) -> None:
+        """Put what the task has made where it belongs, where the store is a bucket."""
+        for target in targets_in(self.output()):
+            publish([target.path])
+            storage.discard(Path(target.path))
 
 
 class FoldTask(AframeTask):
@@ -141,6 +133,8 @@ class StageTask(AframeTask):
     """
 
     project: ClassVar[str]
+    # Whether an interrupted stage goes on from what it has left in its output.
+    resumes: ClassVar[bool] = False
 
     @property
     def stage(self) -> str:
@@ -172,18 +166,25 @@ class StageTask(AframeTask):
         with reserved(folder, self.stage):
             if self.complete():
                 return
-            wall = run_stage(
-                self.sandbox,
-                name=self.stage,
-                project=self.project,
-                arguments=self.arguments(self.analysis.write_experiment(folder)),
-                folder=folder,
-                writes=self.path(),
-                reads=self.reads(),
-            )
+            self.bring_inputs()
+            bring(self.reads())
+            with contextlib.ExitStack() as stack:
+                for target in targets_in(self.output()) if self.resumes else []:
+                    stack.enter_context(storage.kept(Path(target.path)))
+                wall = run_stage(
+                    self.sandbox,
+                    name=self.stage,
+                    project=self.project,
+                    arguments=self.arguments(self.analysis.write_experiment(folder)),
+                    folder=folder,
+                    writes=self.path(),
+                    reads=self.reads(),
+                )
             self.validate()
             with staged(folder / "wall.json") as partial:
                 partial.write_text(json.dumps({"stage": self.stage, "wall_s": round(wall, 3)}))
+            publish([folder])
+            self.publish_outputs()
         log.info("%s: done in %.1f s", self.stage, wall)
 
     def check(self) -> None:
@@ -197,8 +198,8 @@ class StageTask(AframeTask):
         for path, product in self.products():
             open_product(path, product.product, product.schema).close()
             require_same(path, self.analysis.experiment, settings)
-        for target in law.util.flatten(self.output()):
-            if not target.exists():
+        for target in targets_in(self.output()):
+            if not is_here(target):
                 raise FileNotFoundError(f"{self.stage} ended well but left no {target.path}")
 
     def validate(self) -> None:
@@ -207,6 +208,6 @@ class StageTask(AframeTask):
             self.check()
         except (ValueError, FileNotFoundError):
             # Left in place it would count as done in the next run.
-            for target in law.util.flatten(self.output()):
+            for target in targets_in(self.output()):
                 target.remove()
             raise

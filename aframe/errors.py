@@ -5,6 +5,7 @@ import os
 
 import luigi
 from ledger import ProductError
+from runtime.storage import with_urls
 
 from aframe.environment import SetupError
 from aframe.sandbox import StageError
@@ -34,7 +35,7 @@ class Sentences(logging.Filter):
             return True
         error = record.exc_info[1] if record.exc_info else None
         if isinstance(error, USER_ERRORS):
-            record.msg, record.args = "%s", (str(error),)
+            record.msg, record.args = "%s", (with_urls(str(error)),)
             record.exc_info = record.exc_text = None
             return True
         return record.levelno > logging.INFO or not str(record.msg).startswith(CHATTER)

@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from runtime.experiment import FetchedStrain
 
 from aframe.analysis import list_strain
 from aframe.environment import REPOSITORY
+from aframe.storage import store_folder
 
 MODELS = REPOSITORY / "models"
 
@@ -154,8 +154,7 @@ def write_experiment(prefix: str, model: str, source: str) -> Path:
         if (pretrained.folder / file).is_file():
             texts[file] = (pretrained.folder / file).read_bytes()
     key = hashlib.sha256(b"\n".join(texts.values())).hexdigest()[:8]
-    store = Path(os.environ.get("AFRAME_STORE") or REPOSITORY / "store").absolute()
-    folder = store / "experiments" / key / name
+    folder = store_folder() / "experiments" / key / name
     for file, content in texts.items():
         with staged(folder / file) as partial:
             partial.write_bytes(content)

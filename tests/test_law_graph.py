@@ -2,6 +2,7 @@
 
 import re
 
+import law
 import luigi
 import numpy as np
 import pytest
@@ -15,8 +16,13 @@ from aframe.base import AframeTask
 from aframe.environment import REPOSITORY
 from aframe.pipelines.sandbox import Sandbox
 from aframe.tasks.infer import InferFrames, InferLocal
+from aframe.workflow import StageWorkflow
 
-EXPERIMENTS = sorted(p.parent.name for p in (REPOSITORY / "configs").glob("*/experiment.yaml"))
+EXPERIMENTS = sorted(
+    path.parent.name
+    for path in (REPOSITORY / "configs").glob("*/experiment.yaml")
+    if "\nsearch:" in path.read_text()
+)
 
 
 @pytest.fixture(autouse=True)
@@ -188,8 +194,34 @@ def test_where_it_runs_does_not_change_the_path(mine):
     base = version(folder)
     assert version(folder, environment="apptainer", dev=True, gpus="0,1") == base
     one = Sandbox(experiment=str(folder))
-    two = Sandbox(experiment=str(folder), environment="apptainer", gpus="1")
+    two = Sandbox(experiment=str(folder), environment="apptainer", gpus="1", workflow="slurm")
     assert one.task_id == two.task_id
+
+
+def test_where_branches_run_reaches_every_task():
+    """From a pipeline down, and not into a job: its branches run where it runs."""
+    where = {"workflow": "slurm", "retries": 7, "poll_interval": 0.5, "parallel_jobs": 3}
+    task = Sandbox(experiment="smoke", search_branches=2, **where)
+    workflows = {}
+    for item, _, _ in task.walk_deps():
+        assert item.workflow == "slurm"
+        if isinstance(item, StageWorkflow):
+            workflows[type(item).__name__] = item
+            assert {name: getattr(item, name) for name in where} == where
+            assert item.effective_workflow == "slurm"
+    strain = {"SimulateStrain", "TrainingWaveformBranches"}
+    search = {"InferFrames", "InferSlides", "InferInjections"}
+    assert strain | search | {"ValidationBranches", "InjectionBranches"} == set(workflows)
+
+
+def test_records_of_two_folds_do_not_meet(strain_folder):
+    events = {"experiment": "open-events", "strain": str(strain_folder)}
+    places = {
+        aframe.InjectionBranches(**events, fold=fold, branch=branch).stage
+        for fold in range(2)
+        for branch in range(2)
+    }
+    assert len(places) == 4
 
 
 def test_the_imported_folder_is_part_of_the_version(strain_folder):
@@ -249,16 +281,19 @@ def test_every_parameter_says_what_it_is_and_its_unit():
         task = getattr(aframe, name)
         assert issubclass(task, AframeTask)
         assert task.__doc__
-        own = {n: p for n, p in task.get_params() if not hasattr(_law_task(), n)}
+        own = {n: p for n, p in task.get_params() if n in OURS or not hasattr(_law_task(), n)}
         for parameter, item in own.items():
             assert item.description, f"{name}.{parameter}"
             assert re.search(r"\(.+\)", item.description), f"{name}.{parameter} has no unit"
 
 
-def _law_task():
-    import law
+# Parameters of law's that we describe anew.
+OURS = {"workflow", "retries", "poll_interval", "parallel_jobs"}
 
-    return law.LocalWorkflow
+
+def _law_task():
+    """What has all of law's own parameters."""
+    return type("_", (law.slurm.SlurmWorkflow, law.htcondor.HTCondorWorkflow), {})
 
 
 def test_help_of_a_task(tmp_path):

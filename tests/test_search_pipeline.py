@@ -72,6 +72,25 @@ def test_strain_and_repository_come_before_what_needs_them(described, strain):
     assert first["repository"].output().path == below["ExportLocal"].output().path
 
 
+@pytest.mark.parametrize("branches", [1, 3])
+def test_a_search_without_injections_makes_none(described, strain, branches):
+    task = Search(
+        folder=str(strain), model=str(described()), injections=False, search_branches=branches
+    )
+    (end,) = task.ends()
+    below = {type(item).__name__: item for item, _, _ in end.walk_deps()}
+    assert "InferLocal" in below
+    assert not {name for name in below if "Injection" in name}
+    events = below["InferLocal"]
+    assert Path(events.output().path).name == "events-0-without-injections"
+    assert set(events.output().files) == {"background.hdf5", "zero-lag.hdf5"}
+    if branches == 1:
+        assert "--injections" not in events.arguments(Path("experiment.yaml"))
+    # beside the search with injections, and not in its place
+    full = search(strain, described()).ends()[0]
+    assert full.output().path != end.output().path
+
+
 def test_the_experiment_is_that_of_the_model(described, strain, tmp_path):
     task = search(strain, described({"highpass": 40, "search.slide_step": 8}))
     experiment = task.analysis.experiment

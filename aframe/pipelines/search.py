@@ -4,10 +4,11 @@ import luigi
 
 from aframe.base import AframeTask
 from aframe.pipelines.pretrained import PretrainedPipeline
+from aframe.tasks.infer import InjectedTask
 from aframe.tasks.pretrained import EvaluateSearched
 
 
-class Search(PretrainedPipeline):
+class Search(PretrainedPipeline, InjectedTask):
     """Search a folder of strain files: events, their rates from slides of it, a report."""
 
     prefix = "search"

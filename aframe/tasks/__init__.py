@@ -9,6 +9,7 @@ from aframe.tasks.infer import (
     InferSlides,
     InferZeroLag,
 )
+from aframe.tasks.remote import TrainRemote, TuneRemote
 from aframe.tasks.signals import (
     InjectionBranches,
     Injections,
@@ -46,9 +47,11 @@ __all__ = [
     "StrainIndex",
     "Train",
     "TrainLocal",
+    "TrainRemote",
     "TrainingWaveformBranches",
     "TrainingWaveforms",
     "Tune",
+    "TuneRemote",
     "ValidationBranches",
     "ValidationWaveforms",
 ]

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from aframe.base import FolderTarget, StageTask, options
-from aframe.tasks.infer import InferLocal, TransportTask
+from aframe.base import FolderTarget, options
+from aframe.tasks.infer import InferLocal, InjectedTask
 from aframe.tasks.strain import Strain
 from aframe.tasks.train import TrainLocal
+from aframe.workflow import JobStage
 
 
-class Evaluate(StageTask, TransportTask):
+class Evaluate(JobStage, InjectedTask):
     """Turn the events of all folds into rates, a sensitive volume, and a report."""
 
     project = "evaluate"

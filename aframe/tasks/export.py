@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import law
 import luigi
 
-from aframe.base import AframeTask, FoldTask, StageTask, options
+from aframe.base import AframeTask, FoldTask, options
+from aframe.storage import FolderTarget
 from aframe.tasks.train import TrainLocal
+from aframe.workflow import JobStage
 
 
 class PlatformTask(AframeTask):
@@ -28,7 +29,7 @@ class PlatformTask(AframeTask):
         return name if self.platform == "onnx" else f"{name}-{self.platform}"
 
 
-class ExportLocal(StageTask, PlatformTask, FoldTask):
+class ExportLocal(JobStage, PlatformTask, FoldTask):
     """Export the network of one fold to a model repository."""
 
     project = "export"
@@ -44,7 +45,7 @@ class ExportLocal(StageTask, PlatformTask, FoldTask):
 
     def output(self) -> Any:
         """The model repository, put in place whole."""
-        return law.LocalDirectoryTarget(str(self.path(self.varied(f"repository-{self.fold}"))))
+        return FolderTarget(self.path(self.varied(f"repository-{self.fold}")))
 
     def arguments(self, experiment: Path) -> list[str]:
         """`export build`."""

@@ -3,22 +3,22 @@
 import itertools
 import json
 import math
-import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
 import law
 import luigi
-from ledger import EventSet, Product, RecoveredInjections
+from ledger import EventSet, InjectionDetails, Product, RecoveredInjections
 from ledger import StrainIndex as StrainIndexFile
 from runtime import ExperimentError
 
 from aframe.base import FolderTarget, FoldTask, StageTask, options
 from aframe.environment import REPOSITORY, ensure
+from aframe.storage import FileTarget, remove
 from aframe.tasks.export import ExportLocal, PlatformTask
 from aframe.tasks.signals import Injections
 from aframe.tasks.strain import Strain
-from aframe.workflow import StageWorkflow
+from aframe.workflow import JobStage, StageWorkflow
 
 # What is worth a process of its own, which takes a few seconds to start [s]. A search of fewer
 # slides is one command as a whole.
@@ -72,7 +72,26 @@ class TransportTask(PlatformTask):
         return name if self.transport == "inprocess" else f"{name}-{self.transport}"
 
 
-class SearchStage(StageTask, TransportTask, FoldTask):
+class InjectedTask(TransportTask):
+    """What a search, beside that, may be told about injections.
+
+    Events without injections lie beside those with them.
+    """
+
+    injections = luigi.BoolParameter(
+        default=True,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="whether injections are searched for (true or false), without which there is "
+        "no sensitive volume and no p_astro; default: true",
+    )
+
+    def varied(self, name: str) -> str:
+        """Name of a product that depends on whether there are injections, too."""
+        name = super().varied(name)
+        return name if self.injections else f"{name}-without-injections"
+
+
+class SearchStage(StageTask, InjectedTask, FoldTask):
     """A step of the search of one fold."""
 
     exclude_index = True
@@ -198,7 +217,7 @@ class SearchBranches(FramesTask, StageWorkflow):
 
     def output(self) -> Any:
         """The part."""
-        return law.LocalFileTarget(str(self.part(self.verb, self.branch)))
+        return FileTarget(self.part(self.verb, self.branch))
 
     def arguments(self, experiment: Path) -> list[str]:
         """The verb, for this branch."""
@@ -230,12 +249,12 @@ class InferInjections(SearchBranches):
         return super().inputs() | {"injections": Injections.req(self)}
 
 
-class InferZeroLag(FramesTask):
+class InferZeroLag(FramesTask, JobStage):
     """Search the data of a fold as they are."""
 
     def output(self) -> Any:
         """The events."""
-        return law.LocalFileTarget(str(self.parts / "zero-lag.hdf5"))
+        return FileTarget(self.parts / "zero-lag.hdf5")
 
     def arguments(self, experiment: Path) -> list[str]:
         """`infer zero-lag`."""
@@ -247,8 +266,10 @@ class InferZeroLag(FramesTask):
         return [(Path(self.output().path), EventSet)]
 
 
-class InferLocal(SearchStage):
+class InferLocal(SearchStage, JobStage):
     """Search the strain of one fold on this machine: time slides, injections, zero lag.
+
+    Without injections it needs no waveforms.
 
     A short background is searched by one command. For a longer one this task joins what
     `InferSlides`, `InferInjections` and `InferZeroLag` make, to the same bytes.
@@ -258,48 +279,49 @@ class InferLocal(SearchStage):
 
     def inputs(self) -> dict[str, Any]:
         """The exported network, the strain, the injections."""
-        return super().inputs() | {"injections": Injections.req(self)}
+        placed = {"injections": Injections.req(self)} if self.injections else {}
+        return super().inputs() | placed
 
     def requires(self) -> dict[str, Any]:
         """What one command searches, or what branches have found."""
         if self.num_parts == 1:
             return self.inputs()
-        return {
-            "slides": InferSlides.req(self),
-            "injections": InferInjections.req(self),
-            "zero_lag": InferZeroLag.req(self),
-        }
+        found = {"slides": InferSlides.req(self), "zero_lag": InferZeroLag.req(self)}
+        return found | ({"injections": InferInjections.req(self)} if self.injections else {})
 
     def output(self) -> FolderTarget:
-        """The folder of the three sets of events."""
-        return FolderTarget(
-            self.path(self.varied(f"events-{self.fold}")),
-            ("background.hdf5", "foreground.hdf5", "zero-lag.hdf5"),
-        )
+        """The folder of the sets of events."""
+        folder = self.path(self.varied(f"events-{self.fold}"))
+        return FolderTarget(folder, [f"{name}.hdf5" for name in self.sets()])
+
+    def sets(self) -> dict[str, type[Product]]:
+        """Background and zero-lag events; the injections, and some of them in detail."""
+        found: dict[str, type[Product]] = {"background": EventSet, "zero-lag": EventSet}
+        if self.injections:
+            found |= {"foreground": RecoveredInjections, "injection-details": InjectionDetails}
+        return found
 
     def arguments(self, experiment: Path) -> list[str]:
         """`infer search`, or `infer merge`."""
         output = options(output=self.output().path)
         if self.num_parts == 1:
             return ["search", *self.common(experiment), *output]
-        parts = {
-            name: [str(self.part(name, branch)) for branch in range(self.num_parts)]
-            for name in ("slides", "injections")
-        }
-        unslid = self.input()["zero_lag"].path
-        found = {name: json.dumps(paths) for name, paths in parts.items()} | {"zero_lag": unslid}
-        return ["merge", *options(experiment=experiment, **found), *output]
+        found = {"slides": self._all_parts("slides"), "zero_lag": self.input()["zero_lag"].path}
+        if self.injections:
+            found["recovered"] = self._all_parts("injections")
+        frames = options(frames=self.parts / "frames", **found)
+        return ["merge", *self.common(experiment), *frames, *output]
+
+    def _all_parts(self, name: str) -> str:
+        """What all branches wrote, as an option."""
+        return json.dumps([str(self.part(name, branch)) for branch in range(self.num_parts)])
 
     def run(self) -> None:
         """Search or join, and remove the parts."""
         super().run()
-        shutil.rmtree(self.parts, ignore_errors=True)
+        remove(self.parts)
 
     def products(self) -> list[tuple[Path, type[Product]]]:
-        """Background, foreground and zero-lag events."""
+        """The sets of events."""
         folder = Path(self.output().path)
-        return [
-            (folder / "background.hdf5", EventSet),
-            (folder / "foreground.hdf5", RecoveredInjections),
-            (folder / "zero-lag.hdf5", EventSet),
-        ]
+        return [(folder / f"{name}.hdf5", product) for name, product in self.sets().items()]

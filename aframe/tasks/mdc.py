@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import law
 import luigi
 from ledger.product import open_product
 from runtime import require_same
 from runtime.provenance import SAME_MODEL
 
-from aframe.base import FoldTask, StageTask, options
+from aframe.base import FoldTask, options
 from aframe.environment import REPOSITORY, ensure
+from aframe.storage import FileTarget
 from aframe.tasks.export import ExportLocal
 from aframe.tasks.infer import TransportTask
 from aframe.tasks.strain import Strain
+from aframe.workflow import JobStage
 
 
 class ToleranceTask(TransportTask):
@@ -28,7 +29,7 @@ class ToleranceTask(TransportTask):
     )
 
 
-class ChallengeEvents(StageTask, ToleranceTask, FoldTask):
+class ChallengeEvents(JobStage, ToleranceTask, FoldTask):
     """Search a file of the challenge without sliding it."""
 
     project = "infer"
@@ -48,9 +49,9 @@ class ChallengeEvents(StageTask, ToleranceTask, FoldTask):
         """The strain and the exported network."""
         return {"input": Strain.req(self), "repository": ExportLocal.req(self)}
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> FileTarget:
         """The events."""
-        return law.LocalFileTarget(str(self.path(self.varied(f"events-{self.tolerance:g}.hdf5"))))
+        return FileTarget(self.path(self.varied(f"events-{self.tolerance:g}.hdf5")))
 
     def arguments(self, experiment: Path) -> list[str]:
         """`infer mdc`; the settings are those of the repository."""

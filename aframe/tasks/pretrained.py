@@ -107,6 +107,7 @@ class ExportModel(PretrainedTask, ExportLocal):
         with staged(Path(self.output().path)) as partial:
             shutil.copytree(self.pretrained.folder, partial)
         self.validate()
+        self.publish_outputs()
 
 
 class EvaluateSearched(Evaluate):

@@ -1,7 +1,6 @@
 """Signals: to train on, to choose a network by, to measure the search with."""
 
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from ledger import InjectionSet, Product, Role, WaveformSet
 from ledger import StrainIndex as StrainIndexFile
 
 from aframe.base import FoldTask, StageTask, options
+from aframe.storage import FileTarget, remove
 from aframe.tasks.strain import Strain
 from aframe.workflow import StageWorkflow
 
@@ -83,7 +83,7 @@ class SignalSet(SignalTask):
 
     def output(self) -> Any:
         """The set."""
-        return law.LocalFileTarget(str(self.file))
+        return FileTarget(self.file)
 
     def arguments(self, experiment: Path) -> list[str]:
         """The verb that merges."""
@@ -105,7 +105,7 @@ class SignalSet(SignalTask):
         if self.complete():
             return  # one branch alone has made it
         super().run()
-        shutil.rmtree(self.parts, ignore_errors=True)
+        remove(self.parts)
 
 
 class TrainingWaveformBranches(SignalBranches):
@@ -124,7 +124,7 @@ class TrainingWaveformBranches(SignalBranches):
 
     def output(self) -> Any:
         """The part."""
-        return law.LocalFileTarget(str(self.part(self.branch, self.branch_data)))
+        return FileTarget(self.part(self.branch, self.branch_data))
 
 
 class TrainingWaveforms(SignalSet):
@@ -145,6 +145,12 @@ class PlacedTask(FoldTask):
     def name(self) -> str:
         """Name of the set's file, without its end."""
         return f"{self.prefix}-{self.fold}"
+
+    @property
+    def stage(self) -> str:
+        """Name of the records: the task, its fold, its branch."""
+        branch = getattr(self, "branch", -1)
+        return f"{type(self).__name__}-{self.fold}" + (f"-{branch}" if branch >= 0 else "")
 
 
 class PlacedBranches(PlacedTask, SignalBranches):
@@ -180,7 +186,7 @@ class PlacedBranches(PlacedTask, SignalBranches):
     @workflow_condition.output
     def output(self) -> Any:
         """The part."""
-        return law.LocalFileTarget(str(self.part(self.branch, self.branch_data)))
+        return FileTarget(self.part(self.branch, self.branch_data))
 
     def more_arguments(self) -> list[str]:
         """The strain."""

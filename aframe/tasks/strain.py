@@ -11,6 +11,7 @@ from runtime import ExperimentError
 from runtime.experiment import FetchedStrain, ImportedStrain, SimulatedStrain
 
 from aframe.base import AframeTask, FolderTarget, StageTask, options
+from aframe.storage import FileTarget
 from aframe.workflow import StageWorkflow
 
 
@@ -35,9 +36,9 @@ class StrainTask(StageTask):
             )
         return strain
 
-    def index_target(self) -> law.LocalFileTarget:
+    def index_target(self) -> FileTarget:
         """The strain index."""
-        return law.LocalFileTarget(str(self.path("strain", INDEX)))
+        return FileTarget(self.path("strain", INDEX))
 
 
 class Query(StrainTask):
@@ -105,7 +106,7 @@ class Fetch(StrainFileTask):
     @workflow_condition.output
     def output(self) -> Any:
         """The strain file of this branch."""
-        return law.LocalFileTarget(str(self.file))
+        return FileTarget(self.file)
 
     def reads(self) -> list[Path]:
         """The folder of files, for experiments that take theirs from one."""
@@ -128,7 +129,7 @@ class SimulateStrain(StrainFileTask):
 
     def output(self) -> Any:
         """The strain file of this branch."""
-        return law.LocalFileTarget(str(self.file))
+        return FileTarget(self.file)
 
     def arguments(self, experiment: Path) -> list[str]:
         """`datagen simulate`."""
@@ -208,7 +209,7 @@ class Strain(AframeTask):
 
     def output(self) -> Any:
         """The strain index."""
-        return law.LocalFileTarget(str(self.path("strain", INDEX)))
+        return FileTarget(self.path("strain", INDEX))
 
     def run(self) -> None:
         """Nothing is left to do."""

@@ -6,7 +6,6 @@ import statistics
 from pathlib import Path
 from typing import Any, ClassVar
 
-import law
 import luigi
 import yaml
 from ledger import ProductError, staged
@@ -14,9 +13,11 @@ from ledger.product import product_id
 from runtime import ExperimentError
 from runtime.provenance import compare_settings
 
-from aframe.base import FolderTarget, FoldTask, StageTask, options
+from aframe.base import FolderTarget, FoldTask, options
+from aframe.storage import FileTarget
 from aframe.tasks.signals import TrainingWaveforms, ValidationWaveforms
 from aframe.tasks.strain import Strain
+from aframe.workflow import JobStage
 
 
 class TrainingTask(FoldTask):
@@ -112,10 +113,11 @@ class TrainingTask(FoldTask):
         return place.joinpath(*parts)
 
 
-class TrainLocal(StageTask, TrainingTask):
-    """Train the network of one fold on this machine."""
+class TrainLocal(JobStage, TrainingTask):
+    """Train the network of one fold, here or as a job."""
 
     project = "train"
+    resumes = True
 
     seed = luigi.IntParameter(
         default=0,
@@ -211,12 +213,13 @@ class Train(TrainingTask):
         """A training for each seed."""
         return {seed: TrainLocal.req(self, seed=seed) for seed in range(self.seeds)}
 
-    def output(self) -> law.LocalFileTarget:
+    def output(self) -> FileTarget:
         """Mean and standard deviation of each measure."""
-        return law.LocalFileTarget(str(self.path(f"{self.run_name()}-seeds-{self.seeds}.yaml")))
+        return FileTarget(self.path(f"{self.run_name()}-seeds-{self.seeds}.yaml"))
 
     def run(self) -> None:
         """Compare the runs' measures."""
+        self.bring_inputs()
         folders = [Path(target.path) for target in self.input().values()]
         measures = [
             yaml.safe_load((folder / "model.yaml").read_text())["measures"] for folder in folders
@@ -224,6 +227,7 @@ class Train(TrainingTask):
         with staged(Path(self.output().path)) as partial:
             content = {"runs": [folder.name for folder in folders], "measures": spread(measures)}
             partial.write_text(yaml.safe_dump(content, sort_keys=False))
+        self.publish_outputs()
 
 
 def spread(measures: list[dict[str, float]]) -> dict[str, dict[str, float]]:

@@ -8,8 +8,9 @@ import luigi
 from ledger import ProductError
 from runtime import ExperimentError
 
-from aframe.base import AframeTask, FolderTarget, StageTask, options
+from aframe.base import AframeTask, FolderTarget, options
 from aframe.tasks.train import TrainingTask, TrainLocal
+from aframe.workflow import JobStage
 
 
 class TuningTask(AframeTask):
@@ -76,7 +77,7 @@ class TuningTask(AframeTask):
         self.study_file = path.read_text()
 
 
-class Tune(StageTask, TuningTask, TrainingTask):
+class Tune(JobStage, TuningTask, TrainingTask):
     """Tune the training of one fold: many trials side by side, the poor ones stopped early."""
 
     project = "train"
