@@ -146,8 +146,13 @@ def event_set(
     )
 
 
-def joined(parts: Iterable[EventSet]) -> Found:
-    """The events of several sets, in their order; one that was cut marks the whole as cut."""
+def joined(parts: Iterable[EventSet], number: int) -> Found:
+    """The loudest events of several sets, in their order; see `Found.keep_loudest`.
+
+    Args:
+        parts: Sets of events; one that was cut marks the whole as cut.
+        number: Events to keep.
+    """
     found = Found()
     for part in parts:
         found.statistic.append(part.statistic)
@@ -156,4 +161,8 @@ def joined(parts: Iterable[EventSet]) -> Found:
         found.livetime += [float(time) for time in part.slide_livetime]
         found.shift += [tuple(map(float, shift)) for shift in part.slide_shift]
         found.threshold = max(found.threshold, part.threshold)
+        # now and then, for the memory
+        if found.size > 2 * number:
+            found.keep_loudest(number)
+    found.keep_loudest(number)
     return found

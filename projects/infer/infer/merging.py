@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from ledger import EventSet, Product, ProductError, Provenance, RecoveredInjections
 from ledger.product import read_provenance
@@ -16,7 +15,6 @@ from infer.foreground import joined_foreground
 from infer.found import event_set, joined, number_kept
 
 GENERATOR = "infer search"
-Part = TypeVar("Part", bound=Product)
 
 
 def part_name(verb: str, branch: int, branches: int) -> str:
@@ -24,24 +22,22 @@ def part_name(verb: str, branch: int, branches: int) -> str:
     return f"infer {verb} {branch} of {branches}"
 
 
-def read_parts(
-    experiment: Experiment, verb: str, paths: Sequence[Path], product: type[Part]
-) -> tuple[list[Part], Provenance]:
-    """Read the parts of all branches.
+def check_parts(experiment: Experiment, verb: str, paths: Sequence[Path]) -> Provenance:
+    """See that parts are those of all branches of one search.
 
     Args:
         experiment: The experiment that all must have been made with.
         verb: The verb that made them.
         paths: The parts, in the order of their branches.
-        product: What they are.
 
     Returns:
-        The parts, and the provenance of the first.
+        The provenance of the first.
 
     Raises:
-        ProductError: A part is broken, is missing, or is of other settings, inputs or code.
+        FileNotFoundError: A part is missing.
+        ProductError: A part is broken, or is of other settings, inputs or code.
     """
-    parts, origins = [], []
+    origins = []
     for branch, path in enumerate(paths):
         require_same(path, experiment, tuple(experiment.settings()))
         origin = read_provenance(path)
@@ -51,10 +47,9 @@ def read_parts(
                 f"{path} was made by {origin.generator}, expected {expected}: give the parts of "
                 "all branches in their order"
             )
-        parts.append(product.read(path))
         origins.append(origin)
         _require_same_origin(origin, path, origins[0], paths[0])
-    return parts, origins[0]
+    return origins[0]
 
 
 def _require_same_origin(found: Provenance, path: Path, expected: Provenance, other: Path) -> None:
@@ -70,7 +65,7 @@ def _require_same_origin(found: Provenance, path: Path, expected: Provenance, ot
 
 def join_results(
     experiment: Experiment,
-    backgrounds: Sequence[EventSet],
+    backgrounds: Callable[[], Iterable[EventSet]],
     zero_lag: EventSet,
     foregrounds: Sequence[RecoveredInjections],
 ) -> dict[str, Product]:
@@ -78,15 +73,17 @@ def join_results(
 
     Args:
         experiment: The experiment.
-        backgrounds: Events of the slides, branch by branch.
+        backgrounds: Gives the events of the slides, branch by branch; called twice, so that no
+            more than one of them and what is kept need to be in memory.
         zero_lag: Events of the zero lag.
         foregrounds: Recovered injections, branch by branch; empty for none.
 
     Returns:
         The products of a search, by the names of their files.
     """
-    found = joined(backgrounds)
-    found.keep_loudest(number_kept(experiment, math.fsum(found.livetime), zero_lag.livetime))
+    # one exact sum, the same however the slides were cut
+    livetime = math.fsum(time for part in backgrounds() for time in part.slide_livetime)
+    found = joined(backgrounds(), number_kept(experiment, livetime, zero_lag.livetime))
     spans = {"analysed": zero_lag.analysed, "analysed_label": zero_lag.analysed_label}
     fold = int(zero_lag.slide_fold[0])
     products: dict[str, Product] = {
@@ -132,12 +129,17 @@ def join_parts(
     Raises:
         ProductError: A part is broken, is missing, or is of other settings, inputs or code.
     """
-    backgrounds, origin = read_parts(experiment, "slides", slides, EventSet)
-    unslid, other = read_parts(experiment, "zero-lag", [zero_lag], EventSet)
+    origin = check_parts(experiment, "slides", slides)
+    other = check_parts(experiment, "zero-lag", [zero_lag])
     _require_same_origin(other, zero_lag, origin, slides[0])
-    foregrounds: list[RecoveredInjections] = []
     if injections:
-        foregrounds, full = read_parts(experiment, "injections", injections, RecoveredInjections)
+        full = check_parts(experiment, "injections", injections)
         _require_same_origin(origin, slides[0], full, injections[0])
         origin = dataclasses.replace(origin, parents=full.parents | origin.parents)
-    return join_results(experiment, backgrounds, unslid[0], foregrounds), origin
+    products = join_results(
+        experiment,
+        lambda: (EventSet.read(path) for path in slides),
+        EventSet.read(zero_lag),
+        [RecoveredInjections.read(path) for path in injections],
+    )
+    return products, origin

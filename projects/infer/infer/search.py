@@ -78,9 +78,10 @@ def search(
         with staged(output) as folder, score_series(scores, provenance) as series:
             write_prepared(session, strain, folder / "frames", fold)
             prepared = read_prepared(session, strain, folder / "frames", fold)
+            background = find_background(prepared, left_out)
             products = join_results(
                 session.experiment,
-                [find_background(prepared, left_out)],
+                lambda: [background],
                 find_zero_lag(prepared, series, left_out),
                 [] if signals is None else [find_foreground(prepared, signals)],
             )

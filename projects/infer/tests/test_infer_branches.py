@@ -189,8 +189,8 @@ def test_the_loudest_of_parts_are_the_loudest_of_all(
         parts.append(part)
     experiment = load_experiment(Path(__file__).parents[3] / "configs/smoke")
     spans = {"analysed": np.zeros((0, 2)), "analysed_label": []}
-    merged = joined(event_set(p, "background", experiment, 0, **spans) for p in parts)
-    merged.keep_loudest(number)
+    sets = (event_set(p, "background", experiment, 0, **spans) for p in parts)
+    merged = joined(sets, number)
     assert merged.threshold == whole.threshold
     for name in ("statistic", "time", "slide"):
         one, other = (np.concatenate(getattr(f, name)) for f in (merged, whole))
