@@ -67,6 +67,8 @@ def score_histogram(result: FoldResult) -> figure:
         (injected, INJECTIONS, 0.25, "injections accepted (last bin: all louder ones)"),
     ):
         some = values > 0
+        if not some.any():
+            continue
         plot.quad(
             left=left[some],
             right=right[some],
