@@ -195,7 +195,7 @@ def test_same_bytes_again(setup: Setup, tmp_path: Path) -> None:
     for name in ("one", "two"):
         search(repository=setup.streaming, output=tmp_path / name, **setup.inputs)
         files = sorted((tmp_path / name).iterdir())
-        assert len(files) == 3
+        assert len(files) == 4
         digests.append([hashlib.sha256(f.read_bytes()).hexdigest() for f in files])
     assert digests[0] == digests[1]
 
