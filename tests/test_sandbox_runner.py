@@ -127,16 +127,23 @@ else:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_stage_dies_with_law_however_law_dies(how, where, tmp_path):
     command = [sys.executable, "-c", CALLER, str(Path(__file__).parent), str(tmp_path), where]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True) as caller:
-        assert wait_for((tmp_path / "pids").exists)
-        pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-        assert all(alive(pid) for pid in pids)
-        if how == signal.SIGINT:
-            # Ctrl-C reaches the whole foreground group, workers included
-            os.killpg(caller.pid, how)
-        else:
-            os.kill(caller.pid, how)
-        assert wait_for(lambda: not any(alive(pid) for pid in pids))
+    # what a shell starts in the background ignores Ctrl-C, and so would all that it starts
+    listening = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    options = {"stderr": subprocess.DEVNULL, "start_new_session": True, **listening}
+    with subprocess.Popen(command, **options) as caller:
+        try:
+            assert wait_for((tmp_path / "pids").exists)
+            pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+            assert all(alive(pid) for pid in pids)
+            if how == signal.SIGINT:
+                # Ctrl-C reaches the whole foreground group, workers included
+                os.killpg(caller.pid, how)
+            else:
+                os.kill(caller.pid, how)
+            assert wait_for(lambda: not any(alive(pid) for pid in pids))
+        except BaseException:
+            caller.kill()
+            raise
     if how == signal.SIGINT:
         assert "run it again to go on" in (tmp_path / "log.txt").read_text()
 
