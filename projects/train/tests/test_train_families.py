@@ -31,6 +31,7 @@ UNTRAINED = 0.6
 RESNET = {"layers": [1, 1], "groups": 4}
 LEARNING: dict[str, dict[str, Any]] = {
     "Autoencoder": {"steps": 40, "rate": 0.01, "options": {}},
+    "Bilinear": {"steps": 100, "rate": 0.02, "options": {"rank": 4, "taps": 9}},
     "DeepClean": {"steps": 100, "rate": 0.01, "options": {}},
     "EarlyFusion": {"steps": 80, "rate": 0.01, "options": {}},
     "FrequencyResNet": {"steps": 60, "rate": 0.01, "options": RESNET},
@@ -80,6 +81,8 @@ def test_it_learns(inputs: dict[str, Path], tmp_path: Path, name: str) -> None:
     assert description["architecture"] == name
     assert description["family"].lower() == ARCHITECTURES[name].family
     assert description["measures"]["valid_auroc"] > BOUND
+    # where this environment lies is no part of the network
+    assert b".debug_pkl" not in (tmp_path / "run/model.pt").read_bytes()
     module = torch.jit.load(tmp_path / "run/model.pt")
     kernels = torch.zeros(5, 2, description["kernel_size"])
     taps = [torch.ones(5, 2, 512)] if description["needs_taps"] else []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import tempfile
-from pathlib import Path
+import zipfile
 
 import torch
 
-# Where the code stood, which names this machine's folders; and what the writer adds by itself.
-_LEFT_OUT = (".debug_pkl", "version", "byteorder", ".data/serialization_id")
+# Where the code stood, which names this machine's folders, and a number made of all records.
+_LEFT_OUT = (".debug_pkl", ".data/serialization_id")
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def torchscript_bytes(module: torch.jit.ScriptModule) -> bytes:
@@ -23,14 +23,10 @@ def torchscript_bytes(module: torch.jit.ScriptModule) -> bytes:
     """
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
-    reader = torch._C.PyTorchFileReader(io.BytesIO(buffer.getvalue()))
-    names = [name for name in sorted(reader.get_all_records()) if not name.endswith(_LEFT_OUT)]
-    with tempfile.TemporaryDirectory() as folder:
-        # the name of the file is that of the archive within
-        path = Path(folder) / "model.pt"
-        writer = torch._C.PyTorchFileWriter(str(path))
-        for name in names:
-            record = reader.get_record(name)
-            writer.write_record(name, record, len(record))
-        writer.write_end_of_file()
-        return path.read_bytes()
+    kept = io.BytesIO()
+    with zipfile.ZipFile(buffer) as given, zipfile.ZipFile(kept, "w") as archive:
+        for name in sorted(given.namelist()):
+            if not name.endswith(_LEFT_OUT):
+                # not compressed, since the reader maps the file into memory
+                archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), given.read(name))
+    return kept.getvalue()
