@@ -2,8 +2,8 @@
 
 `python -I -S guard.py PID[,PID...] COMMAND ...` leads a process group of its own. When one of the
 processes PID is gone, even by SIGKILL, the whole group is killed at once, so that nothing writes
-on behind the back of the next run; so it is when the guard itself is killed, and what the command
-leaves running is killed when it ends.
+on behind the back of the next run; so it is when the guard itself is killed, or the process that
+watches for it, and what the command leaves running is killed when it ends.
 
 Neither of two simpler ways would do. The kernel's parent-death signal is lost through set-user-ID
 programs such as apptainer's starter. And a guard that is its command's parent and its watcher at
@@ -67,7 +67,12 @@ def main(arguments: Sequence[str]) -> int:
         return KILLED
     if os.fork() == 0:
         watch(watched)
-    code = subprocess.Popen(arguments[1:]).wait()
+    process = subprocess.Popen(arguments[1:])
+    ended, status = os.wait()
+    if ended != process.pid:
+        # the watcher has been killed: nobody would notice what becomes of the others
+        os.killpg(0, signal.SIGKILL)
+    process.returncode = code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 
 

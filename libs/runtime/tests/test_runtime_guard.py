@@ -156,6 +156,14 @@ def test_the_command_dies_with_its_guard(tmp_path: Path) -> None:
     assert not any(map(alive, begun(tmp_path)))
 
 
+def test_the_command_dies_with_the_process_that_watches(tmp_path: Path) -> None:
+    guard = start(tmp_path)
+    (watcher,) = set(group(guard.pid)) - {guard.pid, *begun(tmp_path)}
+    os.kill(watcher, signal.SIGKILL)
+    assert guard.wait(10) == -signal.SIGKILL
+    wait_for(lambda: not any(alive(pid) for pid in begun(tmp_path)))
+
+
 def test_nothing_begins_for_a_process_that_has_gone(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
