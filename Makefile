@@ -1,6 +1,8 @@
 # Thin names over commands that also work by themselves.
 #   make sandbox                                              a search of simulated data
 #   make sandbox EXPERIMENT=open-events STRAIN=folder         a search of real data
+#   make sandbox EXPERIMENT=deepclean                         subtract witnessed noise, simulated
+#   make deepclean-live [RATE=10]                             the same live, with a status page
 #   make model EXPERIMENT=o3                                  train a network to keep under models/
 #   make search STRAIN=folder MODEL=models/name               a search by a network trained before
 #   make images [PROJECT=train]                               images to run the stages in
@@ -12,17 +14,20 @@ STRAIN ?=
 MODEL ?=
 ARGUMENTS ?=
 PROJECT ?=
+RATE ?= 1
 DATA ?= ../shared/data
 
 LAW_CONFIG := $(wildcard configs/$(EXPERIMENT)/law.cfg)
+# an experiment with a problem is one of cleaning
+CLEANING := $(shell grep -ls '^problem:' configs/$(EXPERIMENT)/experiment.yaml $(EXPERIMENT)/experiment.yaml)
 STAGES := projects/datagen projects/train projects/export projects/infer projects/evaluate
 ROOT_STAMP := .venv/aframe-stamp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox model test lint format lock images clean
+.PHONY: help setup sandbox deepclean-live model test lint format lock images clean
 
 help:
-	@sed -n '2,7s/^# *//p' Makefile
+	@sed -n '2,9s/^# *//p' Makefile
 
 setup: $(ROOT_STAMP)
 
@@ -30,10 +35,15 @@ $(ROOT_STAMP): requirements.lock pyproject.toml libs/ledger/pyproject.toml libs/
 	@PYTHON="$(PYTHON)" bash aframe/setup.sh
 
 sandbox: setup
-	.venv/bin/python -m aframe.environment $(STAGES)
+	.venv/bin/python -m aframe.environment $(if $(CLEANING),projects/train projects/deepclean,$(STAGES))
 	LAW_CONFIG_FILE="$${LAW_CONFIG_FILE:-$(LAW_CONFIG)}" .venv/bin/law run \
-		aframe.pipelines.sandbox.Sandbox --experiment "$(EXPERIMENT)" \
-		$(if $(STRAIN),--strain "$(STRAIN)") $(ARGUMENTS)
+		aframe.pipelines.$(if $(CLEANING),deepclean.DeepClean,sandbox.Sandbox) \
+		--experiment "$(EXPERIMENT)" $(if $(STRAIN),--strain "$(STRAIN)") $(ARGUMENTS)
+
+deepclean-live: setup
+	.venv/bin/python -m aframe.environment projects/train projects/deepclean
+	projects/deepclean/.venv/bin/python -m deepclean live --experiment configs/deepclean \
+		--output "$${AFRAME_STORE:-store}/deepclean-live" --rate $(RATE) $(ARGUMENTS)
 
 model: setup
 	.venv/bin/python -m aframe.environment projects/datagen projects/train

@@ -81,7 +81,11 @@ class AframeTask(BatchTask):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Bad input ends here, before anything runs.
-        self.analysis: Analysis = load_analysis(self.experiment, self.strain)
+        self.analysis: Analysis = self.load()
+
+    def load(self) -> Analysis:
+        """Read all that decides a result."""
+        return load_analysis(self.experiment, self.strain)
 
     @property
     def sandbox(self) -> Sandbox:

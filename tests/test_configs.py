@@ -7,9 +7,12 @@ import yaml
 from runtime import ExperimentError, load_experiment
 
 from aframe.analysis import CONFIGS, find_experiment
+from aframe.cleaning import load_cleaning
 from aframe.environment import REPOSITORY, ensure
 
-SHIPPED = sorted(path.parent.name for path in CONFIGS.glob("*/experiment.yaml"))
+EXPERIMENTS = sorted(CONFIGS.glob("*/experiment.yaml"))
+SHIPPED = [path.parent.name for path in EXPERIMENTS if "\nsearch:" in path.read_text()]
+CLEANING = [path.parent.name for path in EXPERIMENTS if "\nproblem:" in path.read_text()]
 
 
 def test_the_three_experiments_are_there():
@@ -49,6 +52,49 @@ def test_a_training_file_is_read_by_the_training_stage(name, tmp_path):
     for name, value in given["trainer"].items():
         assert resolved["trainer"][name] == value
     assert resolved["data"]["batch_size"] == given["data"]["batch_size"]
+
+
+def test_every_experiment_is_of_a_kind_that_is_tested():
+    assert sorted(SHIPPED + CLEANING) == [path.parent.name for path in EXPERIMENTS]
+    assert CLEANING
+
+
+@pytest.mark.parametrize("name", CLEANING)
+def test_the_training_of_a_cleaner_is_read_by_the_training_stage(name, tmp_path):
+    folder = CONFIGS / name
+    assert load_cleaning(name, "").experiment.name == name
+    assert (folder / "law.cfg").is_file()
+    python = ensure(REPOSITORY / "projects" / "train")
+    command = [python, "-m", "train", "fit", "--config", folder / "train.yaml"]
+    command += ["--experiment", folder, "--run_dir", tmp_path / "run", "--print_config"]
+    command += ["--data.init_args.witnesses", tmp_path / "witnesses.hdf5"]
+    result = subprocess.run(
+        [*map(str, command)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    resolved = yaml.safe_load(result.stdout)
+    assert resolved["model"]["class_path"] == "train.families.Cleaning"
+
+
+def test_shipped_problems_are_read():
+    """By the library that checks them, which the orchestration does not have."""
+    python = ensure(REPOSITORY / "projects" / "deepclean")
+    files = sorted((CONFIGS / "problems").glob("*.yaml"))
+    code = (
+        "import sys; from pathlib import Path; from cleaning import load_problem\n"
+        "for path in sys.argv[1:]:\n"
+        "    problem = load_problem(path)\n"
+        "    assert problem.name == Path(path).stem, path\n"
+        "    print(problem.name, len(problem.witnesses))\n"
+    )
+    result = subprocess.run(
+        [str(python), "-P", "-c", code, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.split() == ["60Hz-H1", "21", "60Hz-L1", "18"]
 
 
 def test_an_unknown_experiment_lists_what_exists(tmp_path, monkeypatch):

@@ -38,5 +38,8 @@ def test_the_commands_of_the_architecture_page_are_those_of_the_tasks(repository
         *(("infer", verb) for verb in ("merge", "mdc")),
         ("evaluate", "report"),
         ("evaluate", "compare"),
+        *(("deepclean", verb) for verb in ("simulate", "collect", "publish", "clean", "report")),
+        *(("deepclean", verb) for verb in ("play", "online", "monitor", "trainer", "status")),
+        ("deepclean", "live"),
     }
     assert documented == run

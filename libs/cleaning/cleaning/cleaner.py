@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,11 +11,11 @@ from cleaning.envelope import fade, gap_envelope, gate_envelope
 from cleaning.estimator import NoiseEstimator
 from cleaning.problem import Problem
 from cleaning.recording import Recording
-from cleaning.spectra import Ratios, band_ratios
+from cleaning.spectra import Ratios, band_ratios, newest_ratios
 
 GATE_LENGTH = 8
 """Time over which the gate measures what cleaning left [s]."""
-TAPER_LENGTH = 0.15
+TAPER_LENGTH = 0.2
 """Tapers of the noise beside missing seconds [s]."""
 LATENCY = 2
 """Seconds after a second's own end until all of its channels are known: one for what the filters
@@ -234,7 +234,8 @@ class Cleaner:
         noise = np.concatenate(
             [known.canary_noise if canary else known.noise for known in seconds]
         )
-        return band_ratios(raw, raw - noise, self.problem.sample_rate, self.problem.bands)
+        of = (raw, raw - noise, self.problem.sample_rate, self.problem.bands)
+        return replace(band_ratios(*of), newest=newest_ratios(*of))
 
     def _good(self, second: int) -> bool:
         known = self._seconds.get(second)

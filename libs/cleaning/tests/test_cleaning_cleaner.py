@@ -152,11 +152,13 @@ def test_a_model_that_adds_noise_never_reaches_out_dq():
     assert not np.array_equal(found[15].production, found[15].raw)
 
 
-def test_the_gate_closes_before_the_bad_second_and_opens_again():
+@pytest.mark.parametrize("factor", [4.0, 9.0])
+def test_the_gate_closes_before_the_bad_second_and_opens_again(factor):
     class Mad(Witnessed):
         def forward(self, witnesses):
             # a witness gone mad makes a mad estimate
-            return super().forward(witnesses) * torch.where(witnesses[:, 1].abs() > 50, 9.0, 1.0)
+            wild = torch.where(witnesses[:, 1].abs() > 50, factor, 1.0)
+            return super().forward(witnesses) * wild
 
     mad = Model(1, NoiseEstimator.of(PROBLEM, [Mad(1e-21)]))
     source = []
@@ -168,13 +170,14 @@ def test_the_gate_closes_before_the_bad_second_and_opens_again():
     good = [c.good for c in found]
     # the estimate of second 19 sees some of it
     assert all(good[8:19])
+    # it is one of seven segments whose median the gate takes, and is seen all the same
     assert not good[20]
+    assert not good[21]
     np.testing.assert_array_equal(found[20].out_dq, found[20].raw)
     # tapered out in the second before
     assert abs(found[19].out_dq[-1] - found[19].raw[-1]) < 1e-3 * np.abs(found[19].raw).max()
     # after what was bad has left the last eight seconds it is well again
     assert all(good[30:49])
-    assert not any(good[20:27])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -49,6 +49,22 @@ def test_harm_just_outside_the_band_is_seen():
     assert not ratios.well()
 
 
+@pytest.mark.parametrize(("level", "well"), [(0.02, True), (0.3, False)])
+def test_a_little_just_outside_is_chance_and_more_is_not(level, well):
+    # noise of a part of the strain's density, all over the strip and nowhere else
+    random = np.random.default_rng(11)
+    strip = butter(4, [52, 68], "bandpass", fs=RATE, output="sos")
+    added = sosfilt(strip, random.standard_normal(64 * RATE))
+    time = np.arange(64 * RATE) / RATE
+    raw = strain(64, line=3.0)
+    cleaned = raw - 3e-21 * np.cos(2 * np.pi * 60 * time) + level * 1e-21 * added
+    parts = [slice(i * RATE, (i + 8) * RATE) for i in range(0, 64, 8)]
+    found = [band_ratios(raw[p], cleaned[p], RATE, BANDS) for p in parts]
+    assert all(ratios.inside[0] < 1 for ratios in found)
+    verdicts = [ratios.well() for ratios in found]
+    assert all(verdicts) if well else sum(verdicts) <= 2
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_not_well(bad):
     raw = strain()

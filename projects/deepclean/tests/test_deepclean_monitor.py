@@ -103,6 +103,11 @@ def test_long_stretches_are_stored_before_their_frames_go(tmp_path):
     before = {n.path: n.path.stat().st_mtime_ns for n in list_frames(cold.folder)}
     cold.collect(cleaned)
     assert {n.path: n.path.stat().st_mtime_ns for n in list_frames(cold.folder)} == before
+    # nor where only some of the frames that were joined are left
+    prune(cleaned, 20, before=stored)
+    assert list_frames(cleaned)[0].start == 105
+    cold.collect(cleaned)
+    assert {n.path: n.path.stat().st_mtime_ns for n in list_frames(cold.folder)} == before
     # what is not stored yet is not removed, however full the carousel
     prune(cleaned, 1, before=stored)
     assert [n.start for n in list_frames(cleaned)] == list(range(120, 126))

@@ -1,4 +1,5 @@
 import json
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from deepclean.frames import list_frames, read_channels
 from deepclean.frames.guarded import GuardedReader
 from deepclean.models import Journal, Roles, load_version, read_roles
 from deepclean.online.drops import Drops
+from deepclean.online.listing import Listing
 from deepclean.online.output import Output
 from deepclean.online.service import OnlineCleaner
 from deepclean.online.source import FrameSource, Stream
@@ -277,3 +279,19 @@ def test_a_broken_version_is_not_used(deployment, online):
     run(cleaner)
     assert Journal(deployment.store / "journal.jsonl").at(START + 19).production == 1
     assert_parity(deployment, 20)
+
+
+def test_a_folder_shows_each_frame_as_soon_as_it_is_there(tmp_path):
+    listing = Listing(tmp_path)
+    # whatever the clock of the file system
+    for second in range(200):
+        (tmp_path / f"H-STRAIN-{START + second}-1.gwf").touch()
+        assert max(listing.frames(START)) == START + second
+        if second in (50, 150):
+            time.sleep(0.1)
+            assert max(listing.frames(START)) == START + second
+    for name in ("H-STRAIN-1000000300-64.gwf", ".H-STRAIN-1000000301-1.gwf.partial", "x"):
+        (tmp_path / name).touch()
+    (tmp_path / f"H-STRAIN-{START}-1.gwf").unlink()
+    assert set(listing.frames(0)) == {START + i for i in range(1, 200)}
+    assert set(listing.frames(START + 198)) == {START + 198, START + 199}

@@ -57,7 +57,7 @@ def test_seconds_of_another_version_do_not_count():
     [
         {"ratio": 1.01},
         {"ratio": float("nan")},
-        {"canary_outside": (1.01,)},
+        {"canary_outside": (1.02,)},
         {"canary_outside": (float("inf"),)},
     ],
 )

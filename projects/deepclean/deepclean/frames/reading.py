@@ -102,13 +102,16 @@ def read_channels(path: Path, names: Iterable[str]) -> dict[str, FrameChannel]:
     return found
 
 
-def read_frame(path: Path, start: int, names: Iterable[str]) -> dict[str, FrameChannel]:
-    """Read one second, as observatories hand them out.
+def read_frame(
+    path: Path, start: int, names: Iterable[str], duration: int = 1
+) -> dict[str, FrameChannel]:
+    """Read all of a frame file, and see that it holds what it should.
 
     Args:
         path: The file.
-        start: The second that it should hold [GPS s].
+        start: First second that it should hold [GPS s].
         names: Full names of the channels.
+        duration: How long it should be [s].
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -116,9 +119,9 @@ def read_frame(path: Path, start: int, names: Iterable[str]) -> dict[str, FrameC
     """
     found = read_channels(path, names)
     for name, channel in found.items():
-        if channel.start != start or len(channel.values) != channel.rate:
+        if channel.start != start or len(channel.values) != channel.rate * duration:
             raise FrameError(
                 f"{path}: {name} holds {len(channel.values) / channel.rate} s from "
-                f"{channel.start}, expected one second from {start}"
+                f"{channel.start}, expected {duration} s from {start}"
             )
     return found

@@ -34,9 +34,11 @@ class Journal:
         return self._starts[-1] if self._starts else None
 
     def at(self, second: int) -> Roles:
-        """Roles in a second; none before the first line."""
-        place = bisect.bisect_right(self._starts, second) - 1
-        return self._roles[place] if place >= 0 else Roles()
+        """Roles in a second; those of the first line before it, none without any line."""
+        if not self._roles:
+            return Roles()
+        # a change of roles is faded in, and the first line is none
+        return self._roles[max(0, bisect.bisect_right(self._starts, second) - 1)]
 
     def add(self, second: int, roles: Roles) -> None:
         """Say what is used from a second on, before it is used.

@@ -71,12 +71,13 @@ class Monitor:
         verdict = judge_production(records, version, self.rules)
         if verdict.decision != "roll back":
             return
-        set_state(self.store, version, "rejected", verdict.reason)
         retired = [m for m in list_versions(self.store) if m.state == "retired"]
         earlier = [m.version for m in retired if m.version < version]
         if earlier:
+            # first, so that ended in between the one before is in place
             reason = f"back after version {version}: {verdict.reason}"
             set_state(self.store, max(earlier), "production", reason)
+        set_state(self.store, version, "rejected", verdict.reason)
         log.warning(
             "version %d rolled back to %s: %s",
             version,

@@ -51,9 +51,14 @@ class Output:
         frames = [name.stop for name in list_frames(self.folder)]
         return max(frames, default=None)
 
-    def write(self, cleaned: Cleaned) -> Path:
-        """Write a second; returns its file."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def tidy(self) -> None:
+        """Remove what an earlier writer was ended in the middle of."""
+        for folder in (self.folder, self.early):
+            for path in [] if folder is None else folder.glob(".*.partial"):
+                path.unlink(missing_ok=True)
+
+    def channels(self, cleaned: Cleaned) -> dict[str, np.ndarray]:
+        """Samples of a second by the names of their channels."""
         whole = bool(np.array_equal(cleaned.out_dq, cleaned.production))
         bits = GOOD * cleaned.good + CLEANED * (whole and cleaned.production_version > 0)
         bits += DROPPED * cleaned.dropped
@@ -62,7 +67,7 @@ class Output:
             return np.full(STATE_RATE, value, dtype=np.int32)
 
         prefix = f"{self.problem.ifo}:DEEPCLEAN"
-        channels = {
+        return {
             self.channel("PRODUCTION_OUT_DQ"): cleaned.out_dq,
             self.channel("PRODUCTION"): cleaned.production,
             self.channel("CANARY"): cleaned.canary,
@@ -70,20 +75,24 @@ class Output:
             f"{prefix}-VERSION_PRODUCTION": flat(cleaned.production_version),
             f"{prefix}-VERSION_CANARY": flat(cleaned.canary_version),
         }
-        history = {
-            "deepclean": json.dumps(
-                {
-                    "problem": self.problem.name,
-                    "problem_digest": self.problem.digest,
-                    "production": cleaned.production_version,
-                    "canary": cleaned.canary_version,
-                    "ratios": cleaned.ratios.inside,
-                    "canary_ratios": cleaned.canary_ratios.inside,
-                }
-            )
+
+    def history(self, cleaned: Cleaned) -> dict[str, str]:
+        """What is kept with a frame, as text: what made it, and what the gate measured."""
+        content = {
+            "problem": self.problem.name,
+            "problem_digest": self.problem.digest,
+            "production": cleaned.production_version,
+            "canary": cleaned.canary_version,
+            "ratios": cleaned.ratios.inside,
+            "canary_ratios": cleaned.canary_ratios.inside,
         }
+        return {"deepclean": json.dumps(content)}
+
+    def write(self, cleaned: Cleaned) -> Path:
+        """Write a second; returns its file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / frame_name(self.site, DESCRIPTION, cleaned.second)
-        write_frame(path, cleaned.second, 1, channels, history)
+        write_frame(path, cleaned.second, 1, self.channels(cleaned), self.history(cleaned))
         return path
 
     def write_early(self, second: int, production: np.ndarray) -> Path | None:

@@ -114,6 +114,7 @@ class OnlineCleaner:
         start, first = self.output.next_second(), self.source.earliest()
         if first is None:
             return None
+        self.output.tidy()
         if start is None:
             start = begin = first
         else:

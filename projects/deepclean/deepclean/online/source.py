@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from deepclean.frames.guarded import GuardedReader
-from deepclean.frames.names import list_frames
 from deepclean.frames.reading import FrameError
 from deepclean.online.drops import Drops, Kind
+from deepclean.online.listing import Listing
+
+PAST = 10
+"""Seconds for which is known when they came [s]."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,19 @@ class FrameSource:
     _read: dict[Kind, dict[str, np.ndarray]] = field(default_factory=dict, repr=False)
     _reading: int = field(default=-1, repr=False)
 
+    def __post_init__(self) -> None:
+        self._listings = [Listing(stream.folder) for stream in self.streams]
+
     def earliest(self) -> int | None:
         """First second of which there is any frame [GPS s]; None if there is none yet."""
         self._look()
         seconds = [second for frames in self._listed.values() for second in frames]
         return min(seconds, default=None)
+
+    def arrived(self, second: int) -> float | None:
+        """When both frames of a second had been seen, by `clock`; None if one never was."""
+        seen = [self._seen.get((stream.kind, second)) for stream in self.streams]
+        return None if None in seen else max(at for at in seen if at is not None)
 
     def get(self, second: int) -> Arrival | None:
         """The frames of a second; None if it is too early to say.
@@ -88,7 +99,9 @@ class FrameSource:
         """
         if second != self._reading:
             self._reading, self._read = second, {}
-            self._seen = {key: at for key, at in self._seen.items() if key[1] >= second}
+            # a little of the past is kept for `arrived`
+            kept = {key: at for key, at in self._seen.items() if key[1] >= second - PAST}
+            self._seen = kept
         waiting = [s for s in self.streams if not self._settled(s, second)]
         if waiting:
             self._look()
@@ -102,12 +115,8 @@ class FrameSource:
 
     def _look(self) -> None:
         now = self.clock()
-        for stream in self.streams:
-            frames = {
-                name.start: name.path
-                for name in list_frames(stream.folder)
-                if name.duration == 1 and name.start >= self._reading
-            }
+        for stream, listing in zip(self.streams, self._listings, strict=True):
+            frames = listing.frames(self._reading)
             self._listed[stream.kind] = frames
             for second in frames:
                 self._seen.setdefault((stream.kind, second), now)
@@ -124,7 +133,7 @@ class FrameSource:
                 reason = str(error)
             else:
                 return True
-        since = [at for (kind, s), at in self._seen.items() if s > second or s == second]
+        since = [at for (_, s), at in self._seen.items() if s >= second]
         if not since or self.clock() - min(since) < self.patience:
             return False
         self.drops.add(stream.kind, second, reason)

@@ -62,8 +62,8 @@ class ColdStorage:
             return None
         newest = names[-1].start
         limit = newest // self.length * self.length
-        waiting = [name for name in names if name.stop <= limit]
-        done = {name.start: name for name in self._stored()}
+        done = max((name.stop for name in self._stored()), default=0)
+        waiting = [name for name in names if done <= name.start and name.stop <= limit]
         begin = 0
         for i, name in enumerate(waiting):
             last = i + 1 == len(waiting)
@@ -72,9 +72,7 @@ class ColdStorage:
                 or waiting[i + 1].start != name.stop
                 or waiting[i + 1].start % self.length == 0
             ):
-                run = waiting[begin : i + 1]
-                if run[0].start not in done:
-                    self._join(run)
+                self._join(waiting[begin : i + 1])
                 begin = i + 1
         return limit
 

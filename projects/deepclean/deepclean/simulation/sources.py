@@ -85,7 +85,7 @@ def _interpolated(place: np.ndarray, seconds: np.ndarray, values: np.ndarray) ->
 @cache
 def _band_taps(band: tuple[float, float], rate: int) -> np.ndarray:
     low, high = band
-    size = rate + 1 if low < 20 else rate // 4 * 2 + 1
+    size = rate + 1
     edges: list[float] | float = high if low <= 0 else [low, high]
     taps = firwin(size, edges, pass_zero=low <= 0, fs=rate)
     return taps / np.sqrt((taps**2).sum())

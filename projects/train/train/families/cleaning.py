@@ -150,7 +150,11 @@ class Cleaning(Regression):
         return _LayerSettings(load_cleaning_experiment(experiment))
 
     def reseed(self, offset: int) -> None:
-        """Begin with the weights of another seed, or with those of an earlier training."""
+        """Begin with the weights of another seed, or with those of an earlier training.
+
+        Raises:
+            ValueError: The earlier training was of another network.
+        """
         super().reseed(offset)
         if self.start_from is not None:
             state = torch.load(self.start_from, map_location="cpu", weights_only=True)
@@ -159,7 +163,13 @@ class Cleaning(Regression):
                 for name, value in state["state_dict"].items()
                 if name.startswith("network.")
             }
-            self.network.load_state_dict(weights)
+            try:
+                self.network.load_state_dict(weights)
+            except RuntimeError:
+                raise ValueError(
+                    f"{self.start_from} is of another network than {self.architecture} with "
+                    f"options {self.options}: name that network, or leave start_from out"
+                ) from None
 
     @property
     def data(self) -> Witnesses:

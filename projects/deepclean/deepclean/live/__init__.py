@@ -1,0 +1,1 @@
+"""All services of a live installation on one machine."""
