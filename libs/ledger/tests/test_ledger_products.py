@@ -14,6 +14,7 @@ from ledger import (
     StrainIndex,
     StrainSegment,
     WaveformSet,
+    WitnessSet,
 )
 from ledger.product import PARAMETER_UNITS, REGISTRY, open_product, product_id
 
@@ -58,6 +59,9 @@ def make(product, length):
     if product is SegmentList:
         values["start"] = np.arange(length) * 10.0
         values["stop"] = values["start"] + 10
+    if product is WitnessSet:
+        # all axes in time are of one length
+        values |= {"gps_start": 1126259446, "strain_rate": 1, "witness_rate": 1}
     return product(**values)
 
 
