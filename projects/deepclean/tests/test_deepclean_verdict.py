@@ -18,6 +18,7 @@ def record(second, canary=2, ratio=0.5, production_ratio=0.6, **changes):
         "outside": (1.0,),
         "canary_ratios": (ratio,),
         "canary_outside": (1.0,),
+        "canary_newest": (0.8,),
         "compute": 0.01,
         "latency": 2.0,
     }
@@ -59,6 +60,8 @@ def test_seconds_of_another_version_do_not_count():
         {"ratio": float("nan")},
         {"canary_outside": (1.02,)},
         {"canary_outside": (float("inf"),)},
+        {"canary_newest": (1.5,)},
+        {"canary_newest": (float("nan"),)},
     ],
 )
 def test_one_harmful_stretch_rejects(harm):

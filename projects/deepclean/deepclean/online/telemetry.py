@@ -33,6 +33,7 @@ class Record:
         outside: Ratios just outside the bands.
         canary_ratios: In-band ratios of the canary.
         canary_outside: Those just outside.
+        canary_newest: Ratios of the canary over the newest segment alone.
         compute: Time it took to compute [s].
         latency: Time from when the second's own frames were there until it was written [s].
     """
@@ -46,6 +47,7 @@ class Record:
     outside: tuple[float, ...]
     canary_ratios: tuple[float, ...]
     canary_outside: tuple[float, ...]
+    canary_newest: tuple[float, ...]
     compute: float
     latency: float
 
@@ -62,6 +64,7 @@ class Record:
             outside=cleaned.ratios.outside,
             canary_ratios=cleaned.canary_ratios.inside,
             canary_outside=cleaned.canary_ratios.outside,
+            canary_newest=cleaned.canary_ratios.newest,
             compute=compute,
             latency=latency,
         )

@@ -80,18 +80,28 @@ def _mean(values: Sequence[float]) -> float:
 def judge_canary(records: Sequence[Record], version: int, rules: Rules) -> Verdict:
     """Judge a canary by stretches that do not overlap.
 
-    It is rejected at the first stretch in which it does harm: a ratio above 1 in a band, above
-    1.001 just outside one, or not finite. It is promoted after `rules.stretches` without harm, if
-    it cleans no worse than what is in production did in the same stretches.
+    It is rejected at the first stretch in which it does harm, and at the first second: see
+    `cleaning.Ratios.well`, which is false for what is not finite, too. It is promoted after
+    `rules.stretches` without harm, if it cleans no worse than what is in production did in the
+    same stretches.
 
     Args:
         records: In time order.
         version: The canary's number.
         rules: How to judge.
     """
-    stretches = independent(
-        records, lambda r: r.canary == version and not r.dropped and bool(r.canary_ratios)
-    )
+
+    def counts(record: Record) -> bool:
+        return record.canary == version and not record.dropped and bool(record.canary_ratios)
+
+    for record in filter(counts, records):
+        # a second that went wrong may hide in the median of its stretch
+        if not Ratios((), (), record.canary_newest).well():
+            newest = ", ".join(f"{ratio:.4f}" for ratio in record.canary_newest)
+            return Verdict(
+                "reject", f"harm just before GPS {record.second + 1}: ratios {newest} at once"
+            )
+    stretches = independent(records, counts)
     for record in stretches:
         if not Ratios(record.canary_ratios, record.canary_outside).well():
             inside = ", ".join(f"{ratio:.4f}" for ratio in record.canary_ratios)
