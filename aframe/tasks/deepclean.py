@@ -1,18 +1,17 @@
 """Subtraction of witnessed noise: from frames to a report."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 import luigi
-import yaml
-from ledger import Product, ProductError, WitnessSet
+from ledger import Product, WitnessSet
 from ledger.product import open_product
 
 from aframe.base import AframeTask, FolderTarget, StageTask, options
 from aframe.cleaning import CleaningAnalysis, load_cleaning
 from aframe.storage import FileTarget
+from aframe.trained import RUN_FILES, read_description
 from aframe.workflow import JobStage
 
 
@@ -156,8 +155,7 @@ class TrainCleaner(JobStage, CleaningStage, LayerTask):
 
     def output(self) -> FolderTarget:
         """The run's folder, complete with the network and its description."""
-        files = ("model.pt", "model.yaml", "metrics.csv", "config.yaml", "best.ckpt")
-        return FolderTarget(self.path(f"train-{self.layer}"), files)
+        return FolderTarget(self.path(f"train-{self.layer}"), RUN_FILES)
 
     def arguments(self, experiment: Path) -> list[str]:
         """`train fit`, with copies of the training file and of the experiment, for this layer."""
@@ -172,14 +170,7 @@ class TrainCleaner(JobStage, CleaningStage, LayerTask):
     def check(self) -> None:
         """See that the description is that of this network."""
         super().check()
-        folder = Path(self.output().path)
-        description = yaml.safe_load((folder / "model.yaml").read_text())
-        found = hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()
-        if found != description["sha256"]:
-            raise ProductError(
-                f"{folder / 'model.pt'} has sha256 {found}, model.yaml beside it says "
-                f"{description['sha256']}: train again"
-            )
+        read_description(Path(self.output().path))
 
 
 class PublishCleaner(CleaningStage):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import luigi
 import yaml
-from ledger import ProductError, staged
+from ledger import staged
 from ledger.product import product_id
 from runtime import ExperimentError
 from runtime.provenance import compare_settings
@@ -17,6 +17,7 @@ from aframe.base import FolderTarget, FoldTask, options
 from aframe.storage import FileTarget
 from aframe.tasks.signals import TrainingWaveforms, ValidationWaveforms
 from aframe.tasks.strain import Strain
+from aframe.trained import RUN_FILES, read_description
 from aframe.workflow import JobStage
 
 
@@ -159,8 +160,7 @@ class TrainLocal(JobStage, TrainingTask):
 
     def output(self) -> FolderTarget:
         """The run's folder, complete with the network and its description."""
-        files = ("model.pt", "model.yaml", "metrics.csv", "config.yaml", "best.ckpt")
-        return FolderTarget(self.path(self.run_name(*self._seed_name)), files)
+        return FolderTarget(self.path(self.run_name(*self._seed_name)), RUN_FILES)
 
     def arguments(self, experiment: Path) -> list[str]:
         """`train fit`, with a copy of the training file."""
@@ -182,13 +182,7 @@ class TrainLocal(JobStage, TrainingTask):
         """See that the description is that of this network and of this experiment."""
         super().check()
         folder = Path(self.output().path)
-        description = yaml.safe_load((folder / "model.yaml").read_text())
-        found = hashlib.sha256((folder / "model.pt").read_bytes()).hexdigest()
-        if found != description["sha256"]:
-            raise ProductError(
-                f"{folder / 'model.pt'} has sha256 {found}, model.yaml beside it says "
-                f"{description['sha256']}: train again"
-            )
+        description = read_description(folder)
         experiment = self.analysis.experiment
         keys = tuple(experiment.settings())
         compare_settings(description["settings"], str(folder / "model.yaml"), experiment, keys)

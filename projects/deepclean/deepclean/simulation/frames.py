@@ -48,9 +48,10 @@ def write_simulated(
         (folder / name).mkdir(parents=True, exist_ok=True)
     for first in progress(range(start, stop, frame_length), "frames", unit="file"):
         last = min(first + frame_length, stop)
-        write_span(plant(first, last), plant, problem, folder, last)
+        made = plant(first, last)
+        write_span(made, plant, problem, folder, last)
         if truth:
-            _write_truth(plant(first, last), plant, folder / "truth", last)
+            _write_truth(made, plant, folder / "truth", last)
 
 
 def write_span(made: Simulated, plant: Plant, problem: Problem, folder: Path, stop: int) -> None:
