@@ -15,6 +15,7 @@ from aframe.tasks.deepclean import CollectWitnesses
 
 PIPELINE = "aframe.pipelines.deepclean.DeepClean"
 SOURCE = REPOSITORY / "configs" / "deepclean"
+PROBLEM = SOURCE.parent / "problems" / "60Hz-H1.yaml"
 SPANS = {
     "training": {"start": 1400000000, "duration": 96},
     "evaluation": {"start": 1400001000, "duration": 24},
@@ -36,11 +37,10 @@ def small(tmp_path):
         folder = tmp_path / name
         shutil.copytree(SOURCE, folder, dirs_exist_ok=True)
         content = yaml.safe_load((SOURCE / "experiment.yaml").read_text())
-        content |= {"name": name, **SPANS, **(experiment or {})}
+        content |= {"name": name, "problem": "problem.yaml", **SPANS, **(experiment or {})}
         (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
-        if problem:
-            content = yaml.safe_load((SOURCE / "problem.yaml").read_text()) | problem
-            (folder / "problem.yaml").write_text(yaml.safe_dump(content))
+        content = yaml.safe_load(PROBLEM.read_text()) | (problem or {})
+        (folder / "problem.yaml").write_text(yaml.safe_dump(content))
         training = yaml.safe_load((SOURCE / "train.yaml").read_text())
         training["trainer"] |= {"max_epochs": 1}
         training["data"]["init_args"] |= {"batches_per_epoch": 6, "batch_size": 4}
@@ -92,7 +92,7 @@ def test_given_frames_are_not_simulated(small, tmp_path):
 
 
 def test_a_layer_learns_what_those_before_it_have_left(small):
-    layer = yaml.safe_load((SOURCE / "problem.yaml").read_text())["layers"][0]
+    layer = yaml.safe_load(PROBLEM.read_text())["layers"][0]
     folder = small(problem={"layers": [layer, layer | {"bands": [[115, 125]]}]})
     last = CollectWitnesses(experiment=str(folder), layer=1)
     assert [task.layer for task in last.requires()["earlier"]] == [0]
