@@ -104,10 +104,11 @@ def of_the_core(work: Callable[[], object]) -> float:
 def window_by_window(model: Model) -> None:
     """The networks alone: one pass, and windows of a second that are shifted by a sample."""
     for layer in model.estimator.layers:
-        rate, network = layer.layer.sample_rate, layer.network
+        rate, predictor = layer.layer.sample_rate, layer.predictor
+        network = predictor.network
         channels = len(layer.channels)
         step = max(1, rate // WINDOWS)
-        stretch = torch.randn(1, channels, rate + 2 * network.reach_size)
+        stretch = torch.randn(1, channels, rate + predictor.past_size + predictor.future_size)
         long = torch.randn(channels, 2 * rate)
 
         def once(stretch: torch.Tensor = stretch, network=network) -> None:

@@ -151,12 +151,14 @@ class RegressionNetwork(torch.nn.Module):
     Attributes:
         hop_size: Samples by which the input may be shifted without changing the output otherwise,
             away from the ends.
-        reach_size: Samples of the input that an output sample sees on either side, rounded up to
-            a multiple of `hop_size`.
+        past_size: Samples of the input before an output sample that it sees, rounded up to a
+            multiple of `hop_size`.
+        future_size: Samples of the input after an output sample that it sees, rounded up alike.
     """
 
     hop_size: int = 1
-    reach_size: int = 0
+    past_size: int = 0
+    future_size: int = 0
 
     def __init__(self, num_channels: int, sample_rate: float, kernel_length: float) -> None:
         super().__init__()

@@ -41,7 +41,8 @@ class Bilinear(RegressionNetwork):
         if taps % 2 == 0:
             raise ValueError(f"taps must be odd to keep the alignment, found {taps}")
         self.rank = rank
-        self.hop_size, self.reach_size = 1, taps // 2
+        self.hop_size = 1
+        self.past_size = self.future_size = taps // 2
         # one convolution for all filters: the linear ones, and both factors of each product
         self.filters = torch.nn.Conv1d(num_channels, 1 + 2 * rank, taps, padding=taps // 2)
         self.gain = torch.nn.Parameter(torch.randn(rank) / max(1, rank) ** 0.5)

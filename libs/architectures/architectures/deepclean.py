@@ -39,7 +39,7 @@ class DeepClean(RegressionNetwork):
         super().__init__(num_channels, sample_rate, kernel_length)
         self.network = Hourglass(num_channels, 1, widths, taps, activation=torch.nn.ELU)
         self.hop_size = self.network.hop_size
-        self.reach_size = self.network.reach_size
+        self.past_size = self.future_size = self.network.reach_size
 
     def forward(self, witnesses: Tensor) -> Tensor:
         """See `RegressionNetwork`."""

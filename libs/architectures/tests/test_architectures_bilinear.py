@@ -38,7 +38,7 @@ def test_it_sees_its_reach_and_no_more() -> None:
     witnesses = torch.randn(1, 3, 64, dtype=torch.float64, requires_grad=True)
     network(witnesses)[0, 30].backward()
     touched = witnesses.grad[0].abs().amax(dim=0).nonzero()[:, 0]
-    assert (network.hop_size, network.reach_size) == (1, 4)
+    assert (network.hop_size, network.past_size, network.future_size) == (1, 4, 4)
     assert (int(touched.min()), int(touched.max())) == (26, 34)
 
 

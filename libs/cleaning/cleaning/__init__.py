@@ -7,9 +7,10 @@ and networks of finite reach over samples that are tracked by their index.
 from cleaning.bandpass import BandPass
 from cleaning.cleaner import Choice, Cleaned, Cleaner, Model
 from cleaning.envelope import fade, gap_envelope, gate_envelope
-from cleaning.estimator import LayerEstimator, Network, NoiseEstimator
+from cleaning.estimator import LayerEstimator, NoiseEstimator, Reach
 from cleaning.experiment import CleaningExperiment, Stretch, load_cleaning_experiment
 from cleaning.losses import AsdRatio
+from cleaning.predictor import Network, Predictor, TorchPredictor
 from cleaning.problem import Layer, Problem, ProblemError, load_problem
 from cleaning.recording import Recording
 from cleaning.resampling import Resampler
@@ -30,13 +31,16 @@ __all__ = [
     "Model",
     "Network",
     "NoiseEstimator",
+    "Predictor",
     "Problem",
     "ProblemError",
     "Ratios",
+    "Reach",
     "Recording",
     "Resampler",
     "Series",
     "Stretch",
+    "TorchPredictor",
     "asd",
     "band_ratios",
     "fade",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -20,7 +21,12 @@ TAPER_LENGTH = 0.2
 LATENCY = 2
 """Seconds after a second's own end until all of its channels are known: one for what the filters
 see, one for the gate to close before a bad second begins [s]."""
-HISTORY = GATE_LENGTH + 2
+PAST = 6
+"""Seconds of witnesses before a sample that a network and its filters may see, tapers included
+[s]."""
+GATED = GATE_LENGTH + 1
+"""Seconds before a second whose noise plays a part in it, as the second before has a gate [s]."""
+HISTORY = GATED + PAST
 """Seconds before a second that play a part in it; a cleaner that is begun with so many gives what
 one that never ended gives [s]."""
 UNKNOWN = Ratios((), ())
@@ -117,7 +123,7 @@ class Cleaner:
     _given: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
-        self._estimated = max(self.recording.first, self.start - HISTORY)
+        self._estimated = max(self.recording.first, self.start - GATED)
         self._given = self.start
 
     def advance(self, final: bool = False) -> list[Cleaned]:
@@ -207,19 +213,21 @@ class Cleaner:
     def _weighted(self, model: Model, start: int, stop: int) -> np.ndarray:
         """Noise by one model, nothing beside missing seconds."""
         recording = self.recording
-        reach = model.estimator.reach(recording.witness_rates)
-        if reach + TAPER_LENGTH > 1:
+        past, future = model.estimator.reach(recording.witness_rates)
+        before, after = past + TAPER_LENGTH, future + TAPER_LENGTH
+        if after > 1 or before > PAST:
             raise ValueError(
-                f"version {model.version} sees {reach:.3f} s of the witnesses on either side, and "
-                f"tapers take {TAPER_LENGTH} s: more than the one second that is waited for; use "
-                "a network that sees less, or a layer of a higher rate"
+                f"version {model.version} sees {past:.3f} s of the witnesses before a sample and "
+                f"{future:.3f} s after it, and tapers take {TAPER_LENGTH} s: more than {PAST} s, "
+                "or than the one second that is waited for; use a network that sees less, or a "
+                "layer of a higher rate"
             )
-        margin = 1
-        dropped = recording.dropped(start - margin, stop + margin)
-        witnesses = recording.witnesses(start - margin, stop + margin)
+        first, last = start - math.ceil(before), stop + 1
+        dropped = recording.dropped(first, last)
+        witnesses = recording.witnesses(first, last)
         noise = model.estimator(witnesses, start, stop)
         rate = self.problem.sample_rate
-        weight = gap_envelope(dropped, start, stop, rate, reach, TAPER_LENGTH)
+        weight = gap_envelope(dropped, start, stop, rate, past, future, TAPER_LENGTH)
         return np.where(weight > 0, weight * noise, 0.0)
 
     def _measure(self, second: int, canary: bool) -> Ratios:

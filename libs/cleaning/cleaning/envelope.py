@@ -13,19 +13,27 @@ def rising(place: np.ndarray) -> np.ndarray:
 
 
 def gap_envelope(
-    dropped: Collection[int], start: int, stop: int, rate: int, reach: float, taper: float
+    dropped: Collection[int],
+    start: int,
+    stop: int,
+    rate: int,
+    past: float,
+    future: float,
+    taper: float,
 ) -> np.ndarray:
     """Weight of the noise estimate beside frames that are missing.
 
-    The estimate sees `reach` of the witnesses on either side, so it is worthless within `reach`
-    of a missing second, and is tapered over `taper` beyond that.
+    The estimate sees `past` of the witnesses before a sample and `future` after it, so it is
+    worthless from `future` before a missing second to `past` after it, and is tapered over
+    `taper` beyond that.
 
     Args:
-        dropped: GPS seconds that are missing; those farther than `reach + taper` play no part.
+        dropped: GPS seconds that are missing; those farther away play no part.
         start: First second of the span [GPS s].
         stop: Second after the last of the span [GPS s].
         rate: Sample rate of the weights [Hz].
-        reach: What the estimate sees on either side [s].
+        past: What the estimate sees before a sample [s].
+        future: What it sees after a sample [s].
         taper: Length of the tapers [s].
 
     Returns:
@@ -33,11 +41,11 @@ def gap_envelope(
     """
     time = start + np.arange((stop - start) * rate) / rate
     weight = np.ones(len(time))
-    margin = reach + taper
     for second in dropped:
-        if start - margin - 1 < second < stop + margin:
-            distance = np.maximum(second - time, time - (second + 1))
-            np.minimum(weight, rising((distance - reach) / taper), out=weight)
+        if start - past - taper - 1 < second < stop + future + taper:
+            # beyond what is worthless on either side
+            distance = np.maximum(second - time - future, time - (second + 1) - past)
+            np.minimum(weight, rising(distance / taper), out=weight)
     return weight
 
 

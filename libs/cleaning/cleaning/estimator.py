@@ -5,31 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from cleaning.bandpass import BandPass
+from cleaning.predictor import Predictor
 from cleaning.problem import Layer, Problem
 from cleaning.resampling import Resampler
 from cleaning.series import Series
 
 
-class Network(Protocol):
-    """What a layer asks of its network.
+class Reach(NamedTuple):
+    """What a sample of noise sees of the witnesses.
 
     Attributes:
-        hop_size: Samples by which its input may be shifted without changing the output
-            otherwise.
-        reach_size: Samples that an output sample sees on either side; a multiple of `hop_size`.
+        past: Time before it [s].
+        future: Time after it [s].
     """
 
-    hop_size: int
-    reach_size: int
-
-    def __call__(self, witnesses: torch.Tensor) -> torch.Tensor:
-        """Noise in strain, (batch, time), from witnesses as they are, (batch, channel, time)."""
+    past: float
+    future: float
 
 
 @dataclass(frozen=True)
@@ -39,14 +35,14 @@ class LayerEstimator:
     Attributes:
         layer: Bands and rate.
         channels: Full names of the witnesses, in the order of the network's inputs.
-        network: From witnesses to noise.
+        predictor: From witnesses to noise.
         sample_rate: Rate of the noise [Hz].
-        batch_length: Longest stretch that the network is given at once [s]; bounds the memory.
+        batch_length: Longest stretch that it is given at once [s]; bounds the memory.
     """
 
     layer: Layer
     channels: tuple[str, ...]
-    network: Network
+    predictor: Predictor
     sample_rate: int
     batch_length: int = 64
 
@@ -60,18 +56,20 @@ class LayerEstimator:
         """From the network's rate to the strain's."""
         return Resampler(self.layer.sample_rate, self.sample_rate)
 
-    def reach(self, rates: Mapping[str, int]) -> float:
-        """What an output sample sees of the witnesses on either side [s].
+    def reach(self, rates: Mapping[str, int]) -> Reach:
+        """What an output sample sees of the witnesses.
 
         Args:
             rates: Rate of each channel [Hz].
         """
-        rate = self.layer.sample_rate
+        rate, predictor = self.layer.sample_rate, self.predictor
         resampled = max(Resampler(rates[name], rate).reach for name in self.channels)
-        # the network begins at whole hops
-        network = (self.network.reach_size + self.network.hop_size) / rate
         band = self.band_pass.half_size / rate
-        return resampled + network + band + self.upsampler.reach + 1 / rate
+        filters = resampled + band + self.upsampler.reach + 1 / rate
+        # the network begins at whole hops
+        past = (predictor.past_size + predictor.hop_size) / rate
+        future = (predictor.future_size + predictor.hop_size) / rate
+        return Reach(filters + past, filters + future)
 
     def __call__(self, witnesses: Mapping[str, Series], start: int, stop: int) -> np.ndarray:
         """Noise in whole seconds.
@@ -100,19 +98,17 @@ class LayerEstimator:
         return np.concatenate(parts)
 
     def _part(self, witnesses: Mapping[str, Series], start: int, stop: int) -> np.ndarray:
-        rate, hop, network = self.layer.sample_rate, self.network.hop_size, self.network
+        rate, predictor = self.layer.sample_rate, self.predictor
+        hop, past, future = predictor.hop_size, predictor.past_size, predictor.future_size
         margin = self.band_pass.half_size + math.ceil(self.upsampler.reach * rate) + 1
         # the network starts at a multiple of its hop, counted from GPS 0, wherever data begin
-        first = (start * rate - margin - network.reach_size) // hop * hop
-        last = -(-(stop * rate + margin + network.reach_size) // hop) * hop
+        first = (start * rate - margin - past) // hop * hop
+        last = -(-(stop * rate + margin + future) // hop) * hop
         inputs = np.stack(
             [self._resampled(witnesses[name], rate, first, last) for name in self.channels]
         )
-        with torch.inference_mode():
-            found = network(torch.from_numpy(inputs.astype(np.float32))[None])[0]
-        noise = found.numpy().astype(np.float64)
-        seen = slice(network.reach_size, len(noise) - network.reach_size)
-        series = Series(noise[seen], rate, first + network.reach_size)
+        noise = predictor.predict(inputs.astype(np.float32), first).astype(np.float64)
+        series = Series(noise[past : len(noise) - future], rate, first + past)
         return self.upsampler(self.band_pass(series)).seconds(start, stop).values
 
     @staticmethod
@@ -143,26 +139,27 @@ class NoiseEstimator:
     layers: tuple[LayerEstimator, ...]
 
     @classmethod
-    def of(cls, problem: Problem, networks: Sequence[Network]) -> NoiseEstimator:
+    def of(cls, problem: Problem, predictors: Sequence[Predictor]) -> NoiseEstimator:
         """Put networks to a problem's layers.
 
         Raises:
             ValueError: There are more or fewer networks than layers.
         """
-        if len(networks) != len(problem.layers):
+        if len(predictors) != len(problem.layers):
             raise ValueError(
-                f"{len(networks)} networks for the {len(problem.layers)} layers of "
+                f"{len(predictors)} networks for the {len(problem.layers)} layers of "
                 f"{problem.name}: give one for each"
             )
         layers = (
-            LayerEstimator(layer, problem.layer_witnesses(layer), network, problem.sample_rate)
-            for layer, network in zip(problem.layers, networks, strict=True)
+            LayerEstimator(layer, problem.layer_witnesses(layer), predictor, problem.sample_rate)
+            for layer, predictor in zip(problem.layers, predictors, strict=True)
         )
         return cls(problem, tuple(layers))
 
-    def reach(self, rates: Mapping[str, int]) -> float:
-        """What a sample of noise sees of the witnesses on either side [s]."""
-        return max(layer.reach(rates) for layer in self.layers)
+    def reach(self, rates: Mapping[str, int]) -> Reach:
+        """What a sample of noise sees of the witnesses."""
+        reaches = [layer.reach(rates) for layer in self.layers]
+        return Reach(max(r.past for r in reaches), max(r.future for r in reaches))
 
     def __call__(self, witnesses: Mapping[str, Series], start: int, stop: int) -> np.ndarray:
         """Noise in whole seconds; see `LayerEstimator`."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class LinearFilter(torch.nn.Module):
-    """A finite linear filter from witnesses to noise; a `cleaning.estimator.Network`.
+    """A finite linear filter from witnesses to noise; a `cleaning.Network`.
 
     Args:
         taps: Of shape (channel, time), odd in length; the middle one stands at no delay.
@@ -24,7 +24,7 @@ class LinearFilter(torch.nn.Module):
         if taps.shape[-1] % 2 == 0:
             raise ValueError(f"a filter of {taps.shape[-1]} taps: expected an odd number")
         self.hop_size = 1
-        self.reach_size = taps.shape[-1] // 2
+        self.past_size = self.future_size = taps.shape[-1] // 2
         self.register_buffer("taps", taps.float()[None])
         self.register_buffer("scale", scale.float()[:, None])
         self.strain_scale = strain_scale
@@ -32,7 +32,7 @@ class LinearFilter(torch.nn.Module):
     def forward(self, witnesses: Tensor) -> Tensor:
         """Noise from witnesses, (batch, channel, time) to (batch, time); zeros beyond the ends."""
         # a correlation turns the taps around
-        noise = F.conv1d(witnesses * self.scale, self.taps.flip(-1), padding=self.reach_size)
+        noise = F.conv1d(witnesses * self.scale, self.taps.flip(-1), padding=self.past_size)
         return noise[:, 0] * self.strain_scale
 
 

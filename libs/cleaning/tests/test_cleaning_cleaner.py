@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from cleaning import Choice, Cleaner, Model, NoiseEstimator, Problem, Recording
+from cleaning import Choice, Cleaner, Model, NoiseEstimator, Problem, Recording, TorchPredictor
 from cleaning.cleaner import HISTORY, LATENCY
 
 FIRST = 1_000_000_000
@@ -13,7 +13,7 @@ class Witnessed(torch.nn.Module):
     """Noise as a gain times the first witness, smeared over whole hops."""
 
     hop_size = 16
-    reach_size = 32
+    past_size = future_size = 32
 
     def __init__(self, gain):
         super().__init__()
@@ -21,6 +21,20 @@ class Witnessed(torch.nn.Module):
 
     def forward(self, witnesses):
         return self.gain * witnesses[:, 0]
+
+
+class Remembering(Witnessed):
+    """Noise as what the first witness was 5 s and 2 s ago."""
+
+    hop_size = 1
+    past_size, future_size = 5 * 512, 0
+
+    def forward(self, witnesses):
+        line = witnesses[:, 0]
+        old, new = (
+            torch.nn.functional.pad(line, (s * 512, 0))[:, : line.shape[-1]] for s in (5, 2)
+        )
+        return 0.5 * self.gain * (old + new)
 
 
 PROBLEM = Problem.model_validate(
@@ -33,8 +47,8 @@ PROBLEM = Problem.model_validate(
 )
 
 
-def model(version, gain=1e-21):
-    return Model(version, NoiseEstimator.of(PROBLEM, [Witnessed(gain)]))
+def model(version, gain=1e-21, kind=Witnessed):
+    return Model(version, NoiseEstimator.of(PROBLEM, [TorchPredictor(kind(gain))]))
 
 
 def frames(seconds, drop=(), drop_strain=(), seed=4, line=1.0):
@@ -81,6 +95,7 @@ def assert_same(found, expected):
             difference = np.abs(getattr(one, name) - getattr(other, name)).max()
             assert difference <= 1e-6 * size, (one.second - FIRST, name)
         assert (one.good, one.dropped) == (other.good, other.dropped)
+        np.testing.assert_allclose(one.ratios.inside, other.ratios.inside, rtol=1e-6)
 
 
 def test_the_line_goes_after_the_gate_has_seen_eight_seconds():
@@ -99,10 +114,11 @@ def test_the_line_goes_after_the_gate_has_seen_eight_seconds():
         np.testing.assert_array_equal(cleaned.out_dq, cleaned.production)
 
 
+@pytest.mark.parametrize("second_kind", [Witnessed, Remembering])
 @pytest.mark.parametrize("at_once", [2, 7, 40])
-def test_one_second_at_a_time_is_the_same_as_many(at_once):
-    drop, missing = {FIRST + 18, FIRST + 19, FIRST + 30}, {FIRST + 24}
-    models = [model(1), model(2, 0.9e-21)]
+def test_one_second_at_a_time_is_the_same_as_many(at_once, second_kind):
+    drop, missing = {FIRST + 14, FIRST + 15, FIRST + 30}, {FIRST + 24}
+    models = [model(1), model(2, 0.9e-21, second_kind)]
 
     def choose(second):
         return Choice(models[second >= FIRST + 22], models[second >= FIRST + 26])
@@ -113,10 +129,11 @@ def test_one_second_at_a_time_is_the_same_as_many(at_once):
     assert [c.second - FIRST for c in expected] == [i for i in range(40) if i != 24]
 
 
-@pytest.mark.parametrize("restart", [15, 18, 19, 20, 22, 23, 25, 31])
-def test_a_restart_gives_what_an_unbroken_run_gives(restart):
+@pytest.mark.parametrize("kinds", [(Witnessed, Witnessed), (Remembering, Remembering)])
+@pytest.mark.parametrize("restart", [15, 18, 19, 20, 22, 23, 25, 31, 34])
+def test_a_restart_gives_what_an_unbroken_run_gives(restart, kinds):
     drop, missing = {FIRST + 18, FIRST + 19}, {FIRST + 24}
-    models = [model(1), model(2, 0.9e-21)]
+    models = [model(1, 1e-21, kinds[0]), model(2, 0.9e-21, kinds[1])]
 
     def choose(second):
         return Choice(models[second >= FIRST + 22])
@@ -160,7 +177,7 @@ def test_the_gate_closes_before_the_bad_second_and_opens_again(factor):
             wild = torch.where(witnesses[:, 1].abs() > 50, factor, 1.0)
             return super().forward(witnesses) * wild
 
-    mad = Model(1, NoiseEstimator.of(PROBLEM, [Mad(1e-21)]))
+    mad = model(1, kind=Mad)
     source = []
     for second, strain, witnesses in frames(50):
         if second == FIRST + 20:
@@ -187,7 +204,7 @@ def test_an_estimate_that_is_not_finite_never_reaches_out_dq(bad):
             noise = super().forward(witnesses).clone()
             return torch.where(witnesses[:, 1].abs() > 50, bad, noise)
 
-    broken = Model(1, NoiseEstimator.of(PROBLEM, [Broken(1e-21)]))
+    broken = model(1, kind=Broken)
     source = [
         (s, x, {**w, "H1:OTHER": w["H1:OTHER"] + 100 * (s == FIRST + 20)})
         for s, x, w in frames(40)
@@ -256,8 +273,8 @@ def test_memory_does_not_grow():
 
 def test_a_network_that_sees_too_much_is_refused():
     class Wide(Witnessed):
-        reach_size = 512
+        future_size = 512
 
-    wide = Model(3, NoiseEstimator.of(PROBLEM, [Wide(1e-21)]))
-    with pytest.raises(ValueError, match=r"version 3 sees 1\.\d+ s"):
+    wide = model(3, kind=Wide)
+    with pytest.raises(ValueError, match=r"version 3 sees .* and 1\.\d+ s after it"):
         clean(frames(5), constant(wide))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from cleaning import LayerEstimator, NoiseEstimator, Problem, Series
+from cleaning import LayerEstimator, NoiseEstimator, Problem, Series, TorchPredictor
 from scipy.signal import butter, sosfiltfilt
 from torch.nn import functional as F
 
@@ -13,7 +13,7 @@ class Hopping(torch.nn.Module):
     """A network that is only invariant under shifts of `hop_size`, of known finite reach."""
 
     hop_size = 16
-    reach_size = 32
+    past_size = future_size = 32
 
     def __init__(self, channels):
         super().__init__()
@@ -25,6 +25,26 @@ class Hopping(torch.nn.Module):
         coarse = F.conv1d(witnesses, self.down, stride=16, padding=15).relu()
         noise = F.conv_transpose1d(coarse, self.up, stride=16, padding=8)
         return 1e-22 * noise[:, 0, : witnesses.shape[-1]]
+
+
+class Remembering(torch.nn.Module):
+    """A network that sees far back, and nothing of the future."""
+
+    hop_size = 1
+    past_size = 1024
+    future_size = 0
+
+    def __init__(self, channels):
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        self.taps = torch.randn(1, channels, 1025, generator=generator)
+
+    def forward(self, witnesses):
+        return 1e-22 * F.conv1d(F.pad(witnesses, (1024, 0)), self.taps)[:, 0]
+
+
+def make_estimator(problem, *networks):
+    return NoiseEstimator.of(problem, [TorchPredictor(network) for network in networks])
 
 
 def make_problem(layers=1):
@@ -49,32 +69,32 @@ def make_witnesses(seconds, rates=(2048, 256)):
     }
 
 
-def test_noise_does_not_depend_on_the_stretch_it_is_computed_in():
-    problem = make_problem(layers=2)
-    estimator = NoiseEstimator.of(problem, [Hopping(2), Hopping(1)])
+@pytest.mark.parametrize("second", [Hopping, Remembering])
+def test_noise_does_not_depend_on_the_stretch_it_is_computed_in(second):
+    estimator = make_estimator(make_problem(layers=2), Hopping(2), second(1))
     witnesses = make_witnesses(100)
-    whole = estimator(witnesses, START + 2, START + 98)
-    assert whole.shape == (96 * 4096,)
+    whole = estimator(witnesses, START + 4, START + 98)
+    assert whole.shape == (94 * 4096,)
     scale = whole.std()
-    for first, stop in [(2, 3), (3, 4), (17, 25), (60, 97)]:
+    for first, stop in [(4, 5), (5, 6), (17, 25), (60, 97)]:
         # only what the estimate may see
-        margin = 2
+        margin = 4
         near = {
-            name: series.seconds(START + first - margin, START + stop + margin)
+            name: series.seconds(START + first - margin, START + stop + 1)
             for name, series in witnesses.items()
         }
         part = estimator(near, START + first, START + stop)
-        expected = whole[(first - 2) * 4096 : (stop - 2) * 4096]
+        expected = whole[(first - 4) * 4096 : (stop - 4) * 4096]
         assert np.abs(part - expected).max() < 1e-6 * scale
 
 
-def test_no_sample_depends_on_more_than_the_reach():
-    problem = make_problem()
-    estimator = NoiseEstimator.of(problem, [Hopping(2)])
+@pytest.mark.parametrize("kind", [Hopping, Remembering])
+def test_no_sample_depends_on_more_than_the_reach(kind):
+    estimator = make_estimator(make_problem(), kind(2))
     witnesses = make_witnesses(20)
     rates = {name: series.rate for name, series in witnesses.items()}
-    reach = estimator.reach(rates)
-    assert reach < 1.0
+    past, future = estimator.reach(rates)
+    assert future < 1.0
     changed = dict(witnesses)
     fast = witnesses[f"{IFO}:FAST"]
     values = fast.values.copy()
@@ -85,20 +105,20 @@ def test_no_sample_depends_on_more_than_the_reach():
     )
     # Fourier transforms leave rounding everywhere
     touched = np.flatnonzero(np.abs(difference) > 1e-9 * np.abs(difference).max())
-    assert 10 - reach <= 5 + touched.min() / 4096 < 10
-    assert 10 < 5 + touched.max() / 4096 <= 10 + reach
+    assert 10 - future <= 5 + touched.min() / 4096 < 10
+    assert 9.9 + 0.9 * past < 5 + touched.max() / 4096 <= 10 + past
 
 
 def test_a_passed_through_witness_is_band_passed_in_place():
     class Through(torch.nn.Module):
         hop_size = 1
-        reach_size = 0
+        past_size = future_size = 0
 
         def forward(self, witnesses):
             return witnesses[:, 0]
 
     problem = make_problem()
-    estimator = NoiseEstimator.of(problem, [Through()])
+    estimator = make_estimator(problem, Through())
     witnesses = make_witnesses(30, rates=(4096, 256))
     found = estimator(witnesses, START + 5, START + 25)
     sections = butter(4, (57, 63), "bandpass", output="sos", fs=4096)
@@ -110,14 +130,14 @@ def test_a_passed_through_witness_is_band_passed_in_place():
 
 
 def test_witnesses_that_end_too_early_are_refused():
-    estimator = NoiseEstimator.of(make_problem(), [Hopping(2)])
+    estimator = make_estimator(make_problem(), Hopping(2))
     with pytest.raises(ValueError, match="give data around what is to be cleaned"):
         estimator(make_witnesses(10), START + 5, START + 10)
 
 
 def test_each_layer_needs_its_network():
     with pytest.raises(ValueError, match="1 networks for the 2 layers"):
-        NoiseEstimator.of(make_problem(layers=2), [Hopping(2)])
+        make_estimator(make_problem(layers=2), Hopping(2))
 
 
 def test_a_long_stretch_is_given_to_the_network_in_parts():
@@ -130,7 +150,9 @@ def test_a_long_stretch_is_given_to_the_network_in_parts():
             return super().forward(witnesses)
 
     channels = problem.layer_witnesses(problem.layers[0])
-    layer = LayerEstimator(problem.layers[0], channels, Counting(2), 4096, batch_length=8)
+    layer = LayerEstimator(
+        problem.layers[0], channels, TorchPredictor(Counting(2)), 4096, batch_length=8
+    )
     layer(make_witnesses(40), START + 2, START + 38)
     assert len(seen) == 5
     assert max(seen) < 10 * 512

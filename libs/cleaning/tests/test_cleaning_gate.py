@@ -90,18 +90,18 @@ def test_the_gate_is_closed_in_a_bad_second_and_smooth_to_its_sides():
 
 
 def test_no_noise_is_taken_within_reach_of_a_dropped_second():
-    weights = gap_envelope({104}, 100, 110, RATE, reach=0.7, taper=0.25)
+    weights = gap_envelope({104}, 100, 110, RATE, past=2.3, future=0.7, taper=0.25)
     time = 100 + np.arange(10 * RATE) / RATE
-    assert (weights[(time >= 104 - 0.7) & (time <= 105 + 0.7)] == 0).all()
-    assert (weights[(time < 104 - 0.96) | (time > 105 + 0.96)] == 1).all()
+    assert (weights[(time >= 104 - 0.7) & (time <= 105 + 2.3)] == 0).all()
+    assert (weights[(time < 104 - 0.96) | (time > 105 + 2.56)] == 1).all()
     assert np.abs(np.diff(weights)).max() < np.pi / (0.25 * RATE)
 
 
 @pytest.mark.parametrize("span", [(100, 110), (103, 104), (105, 106), (104, 105)])
 def test_the_envelope_of_a_part_is_that_part_of_the_envelope(span):
-    whole = gap_envelope({95, 104, 112}, 90, 120, RATE, reach=0.7, taper=0.25)
+    whole = gap_envelope({95, 104, 112}, 90, 120, RATE, past=1.7, future=0.7, taper=0.25)
     start, stop = span
-    part = gap_envelope({104}, start, stop, RATE, reach=0.7, taper=0.25)
+    part = gap_envelope({104}, start, stop, RATE, past=1.7, future=0.7, taper=0.25)
     np.testing.assert_array_equal(part, whole[(start - 90) * RATE : (stop - 90) * RATE])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from cleaning import LayerEstimator, Series, load_cleaning_experiment
+from cleaning import LayerEstimator, Series, TorchPredictor, load_cleaning_experiment
 from ledger import WitnessSet
 from runtime import make_provenance
 from scipy.signal import welch
@@ -111,7 +111,7 @@ def ratio(folder: Path, network) -> tuple[float, float]:
         for name, values in zip(found.channel, found.witness, strict=True)
     }
     layer = experiment.training_layer
-    estimator = LayerEstimator(layer, tuple(found.channel), network, STRAIN_RATE)
+    estimator = LayerEstimator(layer, tuple(found.channel), TorchPredictor(network), STRAIN_RATE)
     start, stop = SECONDS - 60, SECONDS - 2
     noise = estimator(witnesses, START + start, START + stop)
     part = slice(start * STRAIN_RATE, stop * STRAIN_RATE)
@@ -135,7 +135,7 @@ def test_a_network_beats_the_best_linear_filter(folder: Path, trained: Path) -> 
 
 def test_what_is_published_takes_witnesses_as_they_are(folder: Path, trained: Path) -> None:
     network = torch.jit.load(str(trained / "model.pt"))
-    assert (network.hop_size, network.reach_size) == (1, 8)
+    assert (network.hop_size, network.past_size, network.future_size) == (1, 8, 8)
     left, best = ratio(folder, network)
     assert left < 1.1 * best
     # all that it sees lies within its reach
@@ -146,7 +146,7 @@ def test_what_is_published_takes_witnesses_as_they_are(folder: Path, trained: Pa
     with torch.no_grad():
         changed = (network(bumped) - network(witnesses))[0].abs() > 1e-6 * SIZE
     assert changed.any()
-    assert np.abs(np.flatnonzero(changed.numpy()) - 50).max() <= network.reach_size
+    assert np.abs(np.flatnonzero(changed.numpy()) - 50).max() <= network.past_size
 
 
 def test_the_first_network_of_deepclean_is_trained_alike(folder: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_first_network_of_deepclean_is_trained_alike(folder: Path) -> None:
     assert result.returncode == 0, result.stderr[-2000:]
     network = torch.jit.load(str(folder / "autoencoder" / "model.pt"))
     assert network.hop_size == 4
-    assert network.reach_size % network.hop_size == 0
+    assert network.past_size % network.hop_size == 0
     left, _ = ratio(folder, network)
     assert left < 0.9
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from cleaning import Model, NoiseEstimator, Problem, load_problem
+from cleaning import Model, NoiseEstimator, Problem, TorchPredictor, load_problem
 from runtime.provenance import code_version
 
 from deepclean.models.manifest import NAME, Manifest, ModelError, State, read_manifest
@@ -87,8 +87,15 @@ def publish(
     return version
 
 
-def estimator(problem: Problem, networks: Sequence[Path]) -> NoiseEstimator:
+def estimator(
+    problem: Problem, networks: Sequence[Path], device: str | torch.device = "cpu"
+) -> NoiseEstimator:
     """Networks from their files, put to a problem.
+
+    Args:
+        problem: What is cleaned.
+        networks: TorchScript file of each layer.
+        device: Where they run.
 
     Raises:
         ModelError: A file is no network, or one that does not fit.
@@ -96,22 +103,27 @@ def estimator(problem: Problem, networks: Sequence[Path]) -> NoiseEstimator:
     loaded = []
     for path in networks:
         try:
-            network = torch.jit.load(str(path), map_location="cpu").eval()
+            network = torch.jit.load(str(path), map_location=device).eval()
         except (RuntimeError, ValueError) as error:
             first = str(error).splitlines()[0]
             raise ModelError(f"{path} is no TorchScript file: {first}") from None
-        for name in ("hop_size", "reach_size"):
+        for name in ("hop_size", "past_size", "future_size"):
             if not hasattr(network, name):
                 raise ModelError(f"{path} lacks {name}: expected a network made by `train`")
-        loaded.append(network)
+        loaded.append(TorchPredictor(network, device))
     try:
         return NoiseEstimator.of(problem, loaded)
     except ValueError as error:
         raise ModelError(str(error)) from None
 
 
-def load_version(store: Path, version: int) -> Model:
+def load_version(store: Path, version: int, device: str | torch.device = "cpu") -> Model:
     """Load a version, its files checked.
+
+    Args:
+        store: Folder of all versions.
+        version: Its number.
+        device: Where its networks run.
 
     Raises:
         ModelError: It is missing or broken.
@@ -124,7 +136,7 @@ def load_version(store: Path, version: int) -> Model:
             raise ModelError(f"{path} is missing or is not what the manifest says: publish again")
     problem = load_problem(folder / PROBLEM)
     names = sorted(name for name in manifest.sha256 if name.endswith(".pt"))
-    return Model(version, estimator(problem, [folder / name for name in names]))
+    return Model(version, estimator(problem, [folder / name for name in names], device))
 
 
 def set_state(store: Path, version: int, state: State, reason: str) -> Roles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cleaning import (
     CleaningExperiment,
     LayerEstimator,
     Series,
+    TorchPredictor,
     band_ratios,
     fit_wiener,
     load_cleaning_experiment,
@@ -63,7 +65,8 @@ class Published(torch.nn.Module):
         scale: Spread of each witness, of shape (channel,).
         strain_scale: Spread of the strain.
         hop_size: That of the network.
-        reach_size: That of the network.
+        past_size: That of the network.
+        future_size: That of the network.
     """
 
     def __init__(
@@ -73,7 +76,8 @@ class Published(torch.nn.Module):
         scale: Tensor,
         strain_scale: float,
         hop_size: int,
-        reach_size: int,
+        past_size: int,
+        future_size: int,
     ) -> None:
         super().__init__()
         self.network = network
@@ -81,7 +85,8 @@ class Published(torch.nn.Module):
         self.register_buffer("scale", scale[:, None])
         self.strain_scale = strain_scale
         self.hop_size = hop_size
-        self.reach_size = reach_size
+        self.past_size = past_size
+        self.future_size = future_size
 
     def forward(self, witnesses: Tensor) -> Tensor:
         """Noise, (batch, channel, time) to (batch, time)."""
@@ -197,8 +202,8 @@ class Cleaning(Regression):
         return self.difference(noise[:, excess : excess + target.shape[-1]], target)
 
     def published(self) -> torch.jit.ScriptModule:
-        """The network with its scales, as TorchScript."""
-        data, network = self.data, self.network
+        """The network with its scales, as TorchScript, on the CPU whatever it is trained on."""
+        data, network = self.data, copy.deepcopy(self.network).cpu().eval()
         example = torch.zeros(1, network.num_channels, network.kernel_size)
         module = Published(
             torch.jit.trace(network, example),
@@ -206,7 +211,8 @@ class Cleaning(Regression):
             torch.from_numpy(data.scale).float(),
             data.strain_scale,
             int(network.hop_size),
-            int(network.reach_size),
+            int(network.past_size),
+            int(network.future_size),
         )
         return torch.jit.script(module.eval())
 
@@ -228,7 +234,8 @@ class Cleaning(Regression):
             name: Series(values, data.rate, first)
             for name, values in zip(channels, data.witness, strict=True)
         }
-        estimator = LayerEstimator(layer, channels, network, data.raw_rate)
+        predictor = TorchPredictor(network.to(self.device), self.device)
+        estimator = LayerEstimator(layer, channels, predictor, data.raw_rate)
         # the last second lacks what the filters see
         start, stop = experiment.split, data.gps_stop - 1
         noise = estimator(witnesses, start, stop)
@@ -246,11 +253,7 @@ class Cleaning(Regression):
 
     def on_validation_epoch_start(self) -> None:
         """Clean the validation span."""
-        training = self.network.training
-        self.network.eval()
-        module = self.published()
-        self.network.train(training)
-        found = self.clean(module)
+        found = self.clean(self.published())
         if "valid_wiener" not in self.found:
             self.found["valid_wiener"] = self._wiener()
         self.found |= {"valid_asd_ratio": found["inside"], "valid_outside": found["outside"]}
