@@ -28,7 +28,7 @@ def test_families_hold_what_they_should() -> None:
         "WaveNet",
     ]
     assert names("autoencoder") == ["Autoencoder"]
-    assert names("regression") == ["Bilinear", "DeepClean"]
+    assert names("regression") == ["Bilinear", "DeepClean", "Resonant"]
     assert set(names()) == {name for family in FAMILIES for name in names(family)}
     assert family_of("S4") == "supervised"
 
@@ -36,14 +36,14 @@ def test_families_hold_what_they_should() -> None:
 def test_help_has_a_sentence_for_each() -> None:
     for name, sentence in summaries().items():
         assert sentence.endswith("."), name
-    assert list(summaries("regression")) == ["Bilinear", "DeepClean"]
+    assert list(summaries("regression")) == ["Bilinear", "DeepClean", "Resonant"]
 
 
 def test_unknown_names_are_answered_with_those_of_the_family() -> None:
     listed = "ResNet, S4, SpectrogramResNet, TwoTower, WaveNet$"
     with pytest.raises(ValueError, match=rf"no supervised architecture 'ResNext': .*{listed}"):
         build("ResNext", 2, 1024, 1.5, family="supervised")
-    expected = r"no regression architecture 'ResNet'.*are Bilinear, DeepClean$"
+    expected = r"no regression architecture 'ResNet'.*are Bilinear, DeepClean, Resonant$"
     with pytest.raises(ValueError, match=expected):
         build("ResNet", 2, 1024, 1.5, family="regression")
     with pytest.raises(

@@ -12,6 +12,8 @@ from cleaning import LayerEstimator, Series, TorchPredictor, load_cleaning_exper
 from ledger import WitnessSet
 from runtime import make_provenance
 from scipy.signal import welch
+from train.families.cleaning import Cleaning
+from train.witnesses import Witnesses
 
 START, SECONDS, STRAIN_RATE, RATE = 1_000_000_000, 240, 512, 256
 SIZE = 1e-21
@@ -99,6 +101,8 @@ def trained(folder: Path) -> Path:
     config = config_of(folder, options={"rank": 2, "taps": 17})
     result = train(folder, "run", config)
     assert result.returncode == 0, result.stderr[-2000:]
+    # nothing to be warned of
+    assert "best linear filter" not in result.stderr
     return folder / "run"
 
 
@@ -191,3 +195,71 @@ def test_data_of_another_problem_are_refused(folder: Path, tmp_path: Path) -> No
     assert result.returncode != 0
     assert "collect data for it" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+def test_a_network_with_a_long_memory_is_trained_alike(folder: Path) -> None:
+    options = {"rank": 2, "taps": 17, "memory_length": 1.5, "bands": [[55, 65]], "modes": 4}
+    result = train(folder, "resonant", config_of(folder, architecture="Resonant", options=options))
+    assert result.returncode == 0, result.stderr[-2000:]
+    network = torch.jit.load(str(folder / "resonant" / "model.pt"))
+    assert (network.past_size, network.future_size) == (round(1.5 * RATE) - 1, 8)
+    left, best = ratio(folder, network)
+    assert left < 1.1 * best
+
+
+class Late(torch.nn.Module):
+    """The first witness as it was some time ago."""
+
+    def __init__(self, past_size: int) -> None:
+        super().__init__()
+        self.hop_size, self.past_size, self.future_size = 1, past_size, 0
+
+    def forward(self, witnesses: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(witnesses[:, 0], (self.past_size, 0))[
+            ..., : witnesses.shape[-1]
+        ]
+
+
+def test_strain_stands_at_its_time_whatever_the_network_sees(folder: Path, tmp_path: Path) -> None:
+    found = WitnessSet.read(folder / "witnesses.hdf5")
+    # strain that is a broadband witness, 300 samples of the witness's rate late
+    random = np.random.default_rng(4).standard_normal(SECONDS * RATE)
+    smooth = np.fft.irfft(np.fft.rfft(random) * (np.fft.rfftfreq(random.size, 1 / RATE) < 100))
+    doubled = np.fft.irfft(2 * np.fft.rfft(smooth), 2 * len(smooth))
+    WitnessSet(
+        gps_start=found.gps_start,
+        strain_rate=STRAIN_RATE,
+        witness_rate=RATE,
+        strain_channel=found.strain_channel,
+        problem=found.problem,
+        channel=found.channel,
+        strain=SIZE * np.roll(doubled, 300 * STRAIN_RATE // RATE),
+        witness=np.stack((smooth, smooth)).astype(np.float32),
+        usable=np.ones(SECONDS, dtype=np.int8),
+    ).write(tmp_path / "witnesses.hdf5", make_provenance("test", load_cleaning_experiment(folder)))
+    data = Witnesses(folder, tmp_path / "witnesses.hdf5", batch_size=4)
+    cleaning = Cleaning(folder)
+    losses = []
+    for past_size in (300, 299):
+        cleaning.network = Late(past_size)
+        data.look(past_size, 0)
+        inputs, target = data.make_batch(0)
+        scale = data.scale[0] * SIZE / data.strain_scale
+        losses.append(float(cleaning.loss((inputs * scale, target))))
+    # a sample of 256 Hz is a quarter of a period
+    assert losses[0] < 0.02
+    assert losses[1] > 1
+
+
+def test_a_memory_that_the_data_are_too_short_for_is_refused(folder: Path) -> None:
+    data = Witnesses(folder, folder / "witnesses.hdf5")
+    with pytest.raises(ValueError, match=r"no 189\.90 usable seconds in a row.*network's memory"):
+        data.look(181 * RATE, 0)
+
+
+def test_a_network_that_does_not_beat_the_linear_filter_says_so(folder: Path) -> None:
+    config = config_of(folder, 1, 1, options={"rank": 2, "taps": 17})
+    config["model"]["init_args"]["learning_rate"] = 1e-12
+    result = train(folder, "untrained", config)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "the best linear filter" in result.stderr

@@ -164,7 +164,7 @@ def test_help_lists_families_and_architectures(
     for name in ("MultiModal", "ResNet", "SpectrogramResNet", "TwoTower"):
         assert name in supervised
     assert "Autoencoder: Autoencoder." in text
-    assert "Regression: Bilinear, DeepClean." in text
+    assert "Regression: Bilinear, DeepClean, Resonant." in text
     assert "a LightningDataModule of your own: data.class_path" in text
 
 

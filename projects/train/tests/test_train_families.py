@@ -38,6 +38,11 @@ LEARNING: dict[str, dict[str, Any]] = {
     "MultiModal": {"steps": 40, "rate": 0.003, "options": RESNET | {"frequency_layers": [1, 1]}},
     "QTransformResNet": {"steps": 50, "rate": 0.01, "options": RESNET | {"shape": [32, 64]}},
     "ResNet": {"steps": 60, "rate": 0.01, "options": RESNET},
+    "Resonant": {
+        "steps": 100,
+        "rate": 0.02,
+        "options": {"rank": 4, "taps": 9, "memory_length": 0.2, "bands": [[1, 24]], "modes": 4},
+    },
     "S4": {
         "steps": 80,
         "rate": 0.02,

@@ -17,6 +17,7 @@ SHOWN = {
     "valid_auroc": "valid AUROC",
     "valid_recall": "recall",
     "valid_residual": "valid residual",
+    "valid_asd_ratio": "valid ASD ratio",
 }
 
 

@@ -38,15 +38,14 @@ class Witnesses(L.LightningDataModule):
     """Stretches of witnesses and strain, drawn at random from what is usable.
 
     The strain is band-passed as the cleaner's output is, and both are scaled by what was found in
-    the training part. A stretch of witnesses is longer than its strain by what the network and
-    the band-pass see on either side.
+    the training part. A stretch of witnesses is longer than its strain by what the network that
+    is trained and the band-pass see before and after it.
 
     Args:
         experiment: The cleaning experiment; set by `--experiment`.
         witnesses: File of `deepclean collect`.
         batch_size: Stretches in a batch.
         batches_per_epoch: Batches between two validations.
-        margin: Longest that a network may see on either side [s].
 
     Raises:
         ProductError: The file is broken.
@@ -59,7 +58,6 @@ class Witnesses(L.LightningDataModule):
         witnesses: Path,
         batch_size: int = 16,
         batches_per_epoch: int = 25,
-        margin: float = 0.25,
     ) -> None:
         super().__init__()
         self.settings = load_cleaning_experiment(experiment)
@@ -78,18 +76,17 @@ class Witnesses(L.LightningDataModule):
         rows = [found.channel.index(name) for name in channels]
         self.rate = layer.sample_rate
         self.band_pass = BandPass(layer.bands, layer.sample_rate)
-        self.margin_size = round(margin * self.rate) + self.band_pass.half_size
         self.kernel_size = round(self.settings.kernel_length * self.rate)
         self.gps_start, self.gps_stop = found.gps_start, found.gps_stop
         self.usable = found.usable.astype(bool)
         self.raw = found.strain
         self.raw_rate = found.strain_rate
         self.witness = found.witness[rows]
-        self._prepare(str(witnesses))
+        self._prepare()
 
-    def _prepare(self, where: str) -> None:
-        """Band-pass the strain, find scales and places to draw from."""
-        split = self.settings.split
+    def _prepare(self) -> None:
+        """Band-pass the strain and find scales."""
+        split, where = self.settings.split, self.paths["witnesses"]
         if not self.gps_start < split < self.gps_stop:
             raise ValueError(
                 f"{where} covers [{self.gps_start}, {self.gps_stop}), validation begins at "
@@ -114,11 +111,32 @@ class Witnesses(L.LightningDataModule):
         scaled = (self.witness - self.mean[:, None]) / self.scale[:, None]
         self.inputs = torch.from_numpy(scaled.astype(np.float32))
         self.targets = torch.from_numpy((self.target / self.strain_scale).astype(np.float32))
-        self.places = self._places(split, where)
 
-    def _places(self, split: int, where: str) -> np.ndarray:
+    def setup(self, stage: str) -> None:
+        """Find places to draw from, for the network that is trained."""
+        if stage == "fit":
+            network = self.trainer.lightning_module.network
+            self.look(int(network.past_size), int(network.future_size))
+
+    def look(self, past_size: int, future_size: int) -> None:
+        """Find places to draw from.
+
+        Args:
+            past_size: Samples that the network sees before a sample of its output.
+            future_size: Samples that it sees after it.
+
+        Raises:
+            ValueError: No stretch of usable data is long enough.
+        """
+        self.past_margin = past_size + self.band_pass.half_size
+        self.stretch_size = (
+            self.past_margin + self.kernel_size + self.band_pass.half_size + future_size
+        )
+        self.places = self._places()
+
+    def _places(self) -> np.ndarray:
         """First samples of stretches all of whose witnesses are usable training data."""
-        size = self.kernel_size + 2 * self.margin_size
+        size, split = self.stretch_size, self.settings.split
         usable = np.repeat(self.usable, self.rate)
         usable[(split - self.gps_start) * self.rate :] = False
         total = np.concatenate(([0], np.cumsum(usable)))
@@ -127,8 +145,10 @@ class Witnesses(L.LightningDataModule):
         places = places[places >= self.rate]
         if not len(places):
             raise ValueError(
-                f"{where} has no stretch of {size / self.rate:.2f} usable seconds before GPS "
-                f"{split}: collect more data"
+                f"{self.paths['witnesses']} has no {size / self.rate:.2f} usable seconds in a row "
+                f"before GPS {split}, of which kernel_length is {self.settings.kernel_length} s "
+                f"and the rest what the network and the band-pass see around it: collect more "
+                "data, or shorten kernel_length or the network's memory"
             )
         return places
 
@@ -141,14 +161,13 @@ class Witnesses(L.LightningDataModule):
             world: How many share it.
 
         Returns:
-            Scaled witnesses of shape (batch, channel, kernel_size + 2 margin_size), and scaled
-            strain of shape (batch, kernel_size).
+            Scaled witnesses of shape (batch, channel, stretch_size), and scaled strain of shape
+            (batch, kernel_size).
         """
         random = generator_for(self.settings.seed, "witnesses", self.settings.layer, number)
         drawn = random.choice(self.places, self.batch_size)[rank::world]
-        size = self.kernel_size + 2 * self.margin_size
-        inputs = torch.stack([self.inputs[:, p : p + size] for p in drawn])
-        first = drawn + self.margin_size
+        inputs = torch.stack([self.inputs[:, p : p + self.stretch_size] for p in drawn])
+        first = drawn + self.past_margin
         targets = torch.stack([self.targets[p : p + self.kernel_size] for p in first])
         return inputs, targets
 

@@ -9,7 +9,8 @@ from runtime import generator_for
 
 from deepclean.simulation.background import advanced_ligo_psd, background
 from deepclean.simulation.randomness import white
-from deepclean.simulation.settings import Simulation
+from deepclean.simulation.resonances import ring
+from deepclean.simulation.settings import Coupling, Simulation
 from deepclean.simulation.sources import make_source
 
 
@@ -97,11 +98,20 @@ class Plant:
             swing = 1 + coupling.drift * np.sin(
                 2 * np.pi * np.mod(time, coupling.period) / coupling.period
             )
-            product = np.ones(len(time))
-            for name in coupling.sources:
-                product *= self.sources[name](rate, start * rate - delay, stop * rate - delay)
-            total += size * swing * product
+            driven = self._driven(coupling, start * rate - delay, stop * rate - delay)
+            total += size * swing * driven
         return total
+
+    def _driven(self, coupling: Coupling, first: int, stop: int) -> np.ndarray:
+        """What the sources of a coupling bring about, of unit size, from sample to sample."""
+        rate = self.settings.strain_rate
+        sources = [self.sources[name] for name in coupling.sources]
+        if coupling.resonance is not None:
+            return ring(sources[0], coupling.resonance, rate, first, stop)
+        product = np.ones(stop - first)
+        for source in sources:
+            product *= source(rate, first, stop)
+        return product
 
     def _glitches(self, start: int, stop: int) -> np.ndarray:
         """Sine-Gaussians at 150 Hz, at most one in a second, whole within it."""

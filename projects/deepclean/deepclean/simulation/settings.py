@@ -54,21 +54,46 @@ class Sensor(Section):
     """Root mean square of its own white noise, relative to what it sees of the source."""
 
 
+class Resonance(Section):
+    """What rings between a source and the strain, such as the suspension of a mirror.
+
+    A damped oscillator that the source drives: f0^2 / (f0^2 - f^2 + i f f0 / Q), divided by Q, so
+    that the gain is 1 at the resonance and 1 / Q far below it.
+    """
+
+    frequency: Positive
+    """Frequency f0 of the oscillator without its damping [Hz]."""
+    quality: Annotated[float, Field(gt=0.5)]
+    """Quality factor Q: it rings for Q / (pi f0) seconds, until 1 / e is left."""
+
+
 class Coupling(Section):
     """A way into the strain: a source, or the product of two."""
 
     sources: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
     """One source for a linear coupling, two for a bilinear one."""
     size: Positive
-    """Root mean square of the noise, in units of the background's within 1 Hz around `at`."""
+    """Root mean square of the noise, in units of the background's within 1 Hz around `at`; with a
+    resonance, of what a source that lies at its frequency makes."""
     at: Positive = 60.0
     """Frequency at which the background is taken as the unit [Hz]."""
     delay: Annotated[float, Field(ge=0, le=0.05)] = 0.0
     """Time from the sources to the strain [s]."""
+    resonance: Resonance | None = None
+    """What the source goes through; for linear couplings."""
     drift: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How far the size swings about its mean, relative."""
     period: Positive = 3600.0
     """Period of that swing [s]."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.resonance is not None and len(self.sources) != 1:
+            raise ValueError(
+                f"a resonance of the product of {' and '.join(self.sources)}: give it to a "
+                "coupling of one source"
+            )
+        return self
 
 
 class Glitches(Section):

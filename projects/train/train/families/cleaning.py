@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,10 @@ from cleaning import (
     TorchPredictor,
     band_ratios,
     fit_wiener,
+    gap_envelope,
     load_cleaning_experiment,
 )
+from cleaning.cleaner import TAPER_LENGTH
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,6 +32,11 @@ from train.witnesses import Witnesses
 
 MEASURES = ("valid_asd_ratio", "valid_outside", "valid_wiener")
 """What a validation finds."""
+
+WIENER_LENGTH = 0.25
+"""What the linear filter that must be beaten sees on either side [s]."""
+
+log = logging.getLogger("train")
 
 
 @dataclass(frozen=True)
@@ -197,9 +206,9 @@ class Cleaning(Regression):
         """What is left of the strain's density in the bands."""
         inputs, target = batch
         noise = F.conv1d(self.network(inputs)[:, None], self.taps)[:, 0]
-        # both ends have seen the padding of the network
-        excess = (noise.shape[-1] - target.shape[-1]) // 2
-        return self.difference(noise[:, excess : excess + target.shape[-1]], target)
+        # what comes before has seen the padding of the network, and so has what follows
+        first = self.network.past_size
+        return self.difference(noise[:, first : first + target.shape[-1]], target)
 
     def published(self) -> torch.jit.ScriptModule:
         """The network with its scales, as TorchScript, on the CPU whatever it is trained on."""
@@ -241,10 +250,12 @@ class Cleaning(Regression):
         noise = estimator(witnesses, start, stop)
         raw = Series(data.raw, data.raw_rate, data.gps_start * data.raw_rate)
         strain = raw.seconds(start, stop).values
-        usable = np.repeat(
-            data.usable[start - data.gps_start : stop - data.gps_start], data.raw_rate
+        dropped = data.gps_start + np.flatnonzero(~data.usable)
+        past, future = estimator.reach(dict.fromkeys(channels, data.rate))
+        weight = gap_envelope(
+            dropped.tolist(), start, stop, data.raw_rate, past, future, TAPER_LENGTH
         )
-        cleaned = np.where(usable, strain - noise, strain)
+        cleaned = np.where(weight > 0, strain - weight * noise, strain)
         ratios = band_ratios(strain, cleaned, data.raw_rate, layer.bands, average="mean")
         return {
             "inside": float(np.mean(ratios.inside)),
@@ -268,7 +279,7 @@ class Cleaning(Regression):
             np.asarray(data.witness[:, usable], dtype=np.float64),
             data.target[usable],
             data.rate,
-            length=min(0.25, data.margin_size / data.rate - data.band_pass.half_length),
+            length=WIENER_LENGTH,
         )
         return self.clean(linear)["inside"]
 
@@ -280,6 +291,20 @@ class Cleaning(Regression):
     def test_step(self, batch: Tensor, batch_idx: int) -> None:
         """The same for `test`: cleaning is reported on by `deepclean report`."""
         self.validation_step(batch, batch_idx)
+
+    def on_fit_end(self) -> None:
+        """Say so if the best network is no better than the linear filter."""
+        kept = [c for c in self.trainer.checkpoint_callbacks if c.monitor == self.monitor]
+        linear = self.found.get("valid_wiener", math.nan)
+        for best in (c.best_model_score for c in kept):
+            # written so that what is not finite is said as well
+            if best is not None and not float(best) < linear:
+                log.warning(
+                    "the network leaves %.4f of the density in the bands, the best linear filter "
+                    "%.4f: train longer, with another learning_rate, or use a linear network",
+                    float(best),
+                    linear,
+                )
 
     def measures(self) -> dict[str, float]:
         """What the last validation found, by name."""
