@@ -8,7 +8,7 @@ from cleaning.bandpass import BandPass
 from cleaning.cleaner import Choice, Cleaned, Cleaner, Model
 from cleaning.envelope import fade, gap_envelope, gate_envelope
 from cleaning.estimator import LayerEstimator, NoiseEstimator, Reach
-from cleaning.experiment import CleaningExperiment, Stretch, load_cleaning_experiment
+from cleaning.experiment import CleaningExperiment, Fetch, Stretch, load_cleaning_experiment
 from cleaning.losses import AsdRatio
 from cleaning.predictor import Network, Predictor, TorchPredictor
 from cleaning.problem import Layer, Problem, ProblemError, load_problem
@@ -25,6 +25,7 @@ __all__ = [
     "Cleaned",
     "Cleaner",
     "CleaningExperiment",
+    "Fetch",
     "Layer",
     "LayerEstimator",
     "LinearFilter",

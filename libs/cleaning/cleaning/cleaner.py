@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -30,6 +31,8 @@ HISTORY = GATED + PAST
 """Seconds before a second that play a part in it; a cleaner that is begun with so many gives what
 one that never ended gives [s]."""
 UNKNOWN = Ratios((), ())
+
+Role = Literal["production", "canary"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Cleaned:
         out_dq: As `production` where the gate is open, as `raw` where it is closed.
         production_version: Version of the production model; 0 for none.
         canary_version: Version of the canary; 0 for none.
-        dropped: Whether witnesses are missing in this second.
+        dropped: Whether witnesses are missing in this second, or a model in use gave no answer.
         good: Whether the gate holds this second for good.
         ratios: What the gate measured, over the last `GATE_LENGTH`; empty where it could not.
         canary_ratios: The same for the canary.
@@ -111,12 +114,19 @@ class Cleaner:
         choose: Models in use in a second [GPS s]; asked once for each second, in order.
         start: First second to be cleaned [GPS s]; seconds before it that are in the recording
             are looked at.
+        given_up: Roles and seconds whose models gave no answer; they get no estimate, though an
+            answer may come by now, so that a second is cleaned alike whenever it is cleaned.
+        give_up: Called with role, second and reason when a model that runs elsewhere gives no
+            answer (`ConnectionError`), to be in `given_up` from then on. If None the error is
+            raised.
     """
 
     problem: Problem
     recording: Recording
     choose: Callable[[int], Choice]
     start: int
+    given_up: Container[tuple[Role, int]] = ()
+    give_up: Callable[[Role, int, str], None] | None = None
     _seconds: dict[int, _Second] = field(default_factory=dict, repr=False)
     _choices: dict[int, Choice] = field(default_factory=dict, repr=False)
     _estimated: int = field(default=0, repr=False)
@@ -164,14 +174,14 @@ class Cleaner:
         second = self._seconds.get(self._estimated - 1)
         if second is None or self._estimated <= self.start:
             return None
-        return self._estimated - 1, second.raw - second.noise
+        return self._estimated - 1, second.raw - self._beside(self._estimated - 1, "production")
 
     def _estimate(self, start: int, stop: int) -> None:
         """Noise and the gate's measure of a span."""
         for second in range(start, stop):
             self._choices[second] = self.choose(second)
-        noise = self._noise(start, stop, lambda choice: choice.production)
-        canary = self._noise(start, stop, lambda choice: choice.canary)
+        noise = self._noise(start, stop, "production")
+        canary = self._noise(start, stop, "canary")
         raw = self.recording.strain(start, stop).reshape(-1, self.problem.sample_rate)
         dropped = self.recording.dropped(start, stop)
         for i, second in enumerate(range(start, stop)):
@@ -185,29 +195,49 @@ class Cleaner:
             # nothing measured is not good
             mine.good = bool(mine.ratios.inside) and mine.ratios.well()
 
-    def _noise(
-        self, start: int, stop: int, model_of: Callable[[Choice], Model | None]
-    ) -> np.ndarray:
+    def _noise(self, start: int, stop: int, role: Role) -> np.ndarray:
         """Noise of consecutive seconds by the model of each, of shape (second, sample_rate)."""
-        rate = self.problem.sample_rate
-        noise = np.zeros((stop - start, rate))
+        noise = np.zeros((stop - start, self.problem.sample_rate))
         begin = start
         while begin < stop:
-            model = model_of(self._choices[begin])
-            end = begin
-            while end < stop and model_of(self._choices[end]) is model:
+            model, missing = self._model(role, begin), (role, begin) in self.given_up
+            end = begin + 1
+            while (
+                end < stop
+                and self._model(role, end) is model
+                and ((role, end) in self.given_up) is missing
+            ):
                 end += 1
-            mine = noise[begin - start : end - start]
-            if model is not None:
-                mine[:] = self._weighted(model, begin, end).reshape(-1, rate)
-            if begin - 1 in self._choices:
-                before = model_of(self._choices[begin - 1])
-                if before is not model:
-                    weight = fade(rate)
-                    mine[0] *= weight
-                    if before is not None:
-                        mine[0] += (1 - weight) * self._weighted(before, begin, begin + 1)
+            if not missing:
+                try:
+                    noise[begin - start : end - start] = self._stretch(role, begin, end)
+                except ConnectionError as error:
+                    if self.give_up is None:
+                        raise
+                    # seconds before the start were cleaned by an earlier cleaner
+                    for second in range(max(begin, self.start), end):
+                        self.give_up(role, second, str(error))
             begin = end
+        return noise
+
+    def _model(self, role: Role, second: int) -> Model | None:
+        choice = self._choices[second]
+        return choice.production if role == "production" else choice.canary
+
+    def _stretch(self, role: Role, start: int, stop: int) -> np.ndarray:
+        """Noise of seconds with one model, faded over from the one before."""
+        rate = self.problem.sample_rate
+        model = self._model(role, start)
+        noise = np.zeros((stop - start, rate))
+        if model is not None:
+            noise[:] = self._weighted(model, start, stop).reshape(-1, rate)
+        if start - 1 in self._choices:
+            before = self._model(role, start - 1)
+            if before is not model:
+                weight = fade(rate)
+                noise[0] *= weight
+                if before is not None:
+                    noise[0] += (1 - weight) * self._weighted(before, start, start + 1)
         return noise
 
     def _weighted(self, model: Model, start: int, stop: int) -> np.ndarray:
@@ -249,22 +279,41 @@ class Cleaner:
         known = self._seconds.get(second)
         return known is not None and known.good
 
+    def _beside(self, second: int, role: Role) -> np.ndarray:
+        """Noise of a second, tapered beside one that got no estimate.
+
+        What the gate measures is not tapered: of the newest second it is not known yet what
+        follows.
+        """
+        known = self._seconds[second]
+        noise = known.noise if role == "production" else known.canary_noise
+        missing = {s for s in (second - 1, second, second + 1) if (role, s) in self.given_up}
+        if not missing:
+            return noise
+        weight = gap_envelope(
+            missing, second, second + 1, self.problem.sample_rate, 0.0, 0.0, TAPER_LENGTH
+        )
+        return np.where(weight > 0, weight * noise, 0.0)
+
     def _finish(self, second: int, known: _Second) -> Cleaned:
+        noise = self._beside(second, "production")
+        canary_noise = self._beside(second, "canary")
+        missing = any((role, second) in self.given_up for role in ("production", "canary"))
         gate = gate_envelope(
             self._good(second - 1), known.good, self._good(second + 1), self.problem.sample_rate
         )
         # where the gate is closed nothing of the noise may pass, not even what is not finite
-        gated = np.where(gate > 0, gate * known.noise, 0.0)
+        gated = np.where(gate > 0, gate * noise, 0.0)
         production, canary = known.choice.production, known.choice.canary
         return Cleaned(
             second=second,
             raw=known.raw,
-            production=known.raw - known.noise,
-            canary=known.raw - known.canary_noise,
+            production=known.raw - noise,
+            canary=known.raw - canary_noise,
             out_dq=known.raw - gated,
             production_version=0 if production is None else production.version,
             canary_version=0 if canary is None else canary.version,
-            dropped=known.dropped,
+            dropped=known.dropped or missing,
             good=known.good,
             ratios=known.ratios,
             canary_ratios=known.canary_ratios,

@@ -107,7 +107,7 @@ class LayerEstimator:
         inputs = np.stack(
             [self._resampled(witnesses[name], rate, first, last) for name in self.channels]
         )
-        noise = predictor.predict(inputs.astype(np.float32), first).astype(np.float64)
+        noise = np.asarray(predictor.predict(inputs, first), dtype=np.float64)
         series = Series(noise[past : len(noise) - future], rate, first + past)
         return self.upsampler(self.band_pass(series)).seconds(start, stop).values
 

@@ -29,6 +29,17 @@ class Stretch(Section):
         return self.start + self.duration
 
 
+class Fetch(Section):
+    """Frame types at the observatory, for GWDataFind; NDS2 needs none."""
+
+    strain: str | None = None
+    """Of the strain, such as `H1_HOFT_C00`."""
+    witness: str | None = None
+    """Of the witnesses, such as `H1_R`."""
+    state: str | None = None
+    """Of the state vector; that of the strain if None."""
+
+
 class CleaningExperiment(Section):
     """Everything that can change what is trained and cleaned."""
 
@@ -39,7 +50,9 @@ class CleaningExperiment(Section):
     problem: str = "problem.yaml"
     """File of the problem, in the experiment's folder or by its path."""
     simulation: str | None = None
-    """File of what is simulated; the data are given if None."""
+    """File of what is simulated; the data are fetched or given if None."""
+    fetch: Fetch | None = None
+    """What is fetched from the observatory; the data are simulated or given if None."""
     training: Stretch
     """Data to learn from; the last `valid_fraction` of them choose the best network."""
     valid_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
@@ -54,6 +67,8 @@ class CleaningExperiment(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.simulation is not None and self.fetch is not None:
+            raise ValueError("simulation and fetch exclude each other: name one of them")
         train, test = self.training, self.evaluation
         if train.start < test.stop and test.start < train.stop:
             raise ValueError(

@@ -26,12 +26,15 @@ class Predictor(Protocol):
         """Noise of a stretch.
 
         Args:
-            witnesses: As they are, float32, of shape (channel, time).
+            witnesses: As they are, float64, of shape (channel, time).
             first: Index of the first sample, counted from GPS 0; a multiple of `hop_size`.
 
         Returns:
             Noise of shape (time,); the first `past_size` and the last `future_size` samples have
             not seen all that they would, and are not used.
+
+        Raises:
+            ConnectionError: It runs elsewhere, and gives no answer now.
         """
 
 
@@ -50,13 +53,21 @@ class TorchPredictor:
     """A network in this process.
 
     Args:
-        network: The network, already on the device.
+        network: The network, already on the device and of the precision.
         device: Where it runs.
+        precision: Type of its numbers. In single precision what is loudest, such as the mains,
+            leaves rounding everywhere, and not the same for each stretch.
     """
 
-    def __init__(self, network: Network, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: Network,
+        device: str | torch.device = "cpu",
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         self.network = network
         self.device = torch.device(device)
+        self.precision = precision
         self.hop_size = int(network.hop_size)
         self.past_size = int(network.past_size)
         self.future_size = int(network.future_size)
@@ -64,6 +75,7 @@ class TorchPredictor:
     def predict(self, witnesses: np.ndarray, first: int) -> np.ndarray:
         """See `Predictor`."""
         with torch.inference_mode():
-            noise = self.network(torch.from_numpy(witnesses)[None].to(self.device))[0]
+            given = torch.from_numpy(witnesses)[None].to(self.device, self.precision)
+            noise = self.network(given)[0]
         found: np.ndarray = noise.cpu().numpy()
         return found

@@ -71,9 +71,9 @@ def frames(seconds, drop=(), drop_strain=(), seed=4, line=1.0):
         )
 
 
-def clean(source, choose, start=FIRST, first=FIRST, at_once=1):
+def clean(source, choose, start=FIRST, first=FIRST, at_once=1, **options):
     recording = Recording(4096, RATES, PROBLEM.sample_rate, first)
-    cleaner = Cleaner(PROBLEM, recording, choose, start)
+    cleaner = Cleaner(PROBLEM, recording, choose, start, **options)
     found = []
     for i, frame in enumerate(source, 1):
         recording.add(*frame)
@@ -278,3 +278,46 @@ def test_a_network_that_sees_too_much_is_refused():
     wide = model(3, kind=Wide)
     with pytest.raises(ValueError, match=r"version 3 sees .* and 1\.\d+ s after it"):
         clean(frames(5), constant(wide))
+
+
+class Absent:
+    """A predictor that runs elsewhere, and gives no answer about some seconds."""
+
+    hop_size, past_size, future_size = 16, 32, 32
+
+    def __init__(self, away):
+        self.away = away
+
+    def predict(self, witnesses, first):
+        if (first + witnesses.shape[-1] // 2) // 512 in self.away:
+            raise ConnectionError("the server is gone")
+        return 1e-21 * witnesses[0]
+
+
+def test_without_an_answer_strain_goes_out_as_it_came():
+    away = {FIRST + 15, FIRST + 16}
+    absent = Model(1, NoiseEstimator.of(PROBLEM, [Absent(away)]))
+    given_up = set()
+    options = {
+        "given_up": given_up,
+        "give_up": lambda role, second, _: given_up.add((role, second)),
+    }
+    found = clean(frames(30), constant(absent), **options)
+    assert given_up == {("production", second) for second in away}
+    for cleaned in found:
+        assert (cleaned.second in away) == (cleaned.dropped and cleaned.second < FIRST + 29)
+        if cleaned.second in away:
+            np.testing.assert_array_equal(cleaned.production, cleaned.raw)
+            np.testing.assert_array_equal(cleaned.out_dq, cleaned.raw)
+    # it fades out before, and in again
+    for cleaned, place in ((found[14], slice(-20, None)), (found[17], slice(0, 20))):
+        noise = np.abs(cleaned.raw - cleaned.production)
+        assert noise[place].max() < 0.02 * noise.max()
+    # the same again, all at once and with answers; and by one that is begun anew
+    expected = clean(frames(30), constant(model(1)), at_once=30, given_up=given_up)
+    assert_same(found, expected)
+    late = [frame for frame in frames(30) if frame[0] >= FIRST + 20 - HISTORY]
+    again = clean(late, constant(model(1)), FIRST + 20, FIRST + 20 - HISTORY, given_up=given_up)
+    assert_same(again, expected[20:])
+    with pytest.raises(ConnectionError):
+        clean(frames(30), constant(absent))

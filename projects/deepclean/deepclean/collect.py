@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from cleaning import CleaningExperiment, NoiseEstimator, Recording, Resampler, Series
+from cleaning import (
+    BandPass,
+    CleaningExperiment,
+    Layer,
+    NoiseEstimator,
+    Problem,
+    Recording,
+    Resampler,
+    Series,
+)
+from cleaning.cleaner import TAPER_LENGTH
 from ledger import WitnessSet
 
 from deepclean.frames import FrameFolder
+from deepclean.quality import is_analysed
 
 
 def collect_witnesses(
@@ -28,21 +41,20 @@ def collect_witnesses(
         earlier: The layers before this one, whose noise is taken off the strain.
 
     Raises:
-        ValueError: No second is usable.
+        ValueError: No second is usable, or a witness is too slow for the layer.
     """
     problem, layer = experiment.load_problem(), experiment.training_layer
     start, stop = experiment.training.start, experiment.training.stop
     rates = {name: witness.rates[name] for name in problem.witnesses}
+    _require_fast(problem, layer, rates)
     # a second more on either side, for the filters
     recording = Recording(
         strain.rates[problem.strain_channel], rates, problem.sample_rate, start - 1
     )
     for second in range(start - 1, stop + 1):
         values, seen = strain.second(second), witness.second(second)
-        if seen is not None and problem.state_channel is not None:
-            bits = seen[problem.state_channel].astype(np.int64)
-            if not (bits & problem.state_mask == problem.state_mask).all():
-                seen = None
+        if seen is not None and not is_analysed(problem, seen):
+            seen = None
         taken = None if seen is None else {name: seen[name] for name in rates}
         recording.add(second, None if values is None else values[problem.strain_channel], taken)
     # beside a missing second the filters have seen zeros, and at the ends nothing
@@ -75,6 +87,24 @@ def collect_witnesses(
         witness=(lowered * np.repeat(usable, layer.sample_rate)).astype(np.float32),
         usable=usable.astype(np.int8),
     )
+
+
+def _require_fast(problem: Problem, layer: Layer, rates: Mapping[str, int]) -> None:
+    """Before a network is trained that could not be used: a slow witness has a long filter."""
+    rate = layer.sample_rate
+    others = (
+        BandPass(layer.bands, rate).half_size / rate + Resampler(rate, problem.sample_rate).reach
+    )
+    slow = [
+        f"{name} ({rates[name]} Hz)"
+        for name in problem.layer_witnesses(layer)
+        if Resampler(rates[name], rate).reach + others + TAPER_LENGTH >= 1
+    ]
+    if slow:
+        raise ValueError(
+            f"{', '.join(slow)}: to bring so slow a witness to {rate} Hz takes more than the one "
+            "second after a sample that a cleaner waits for; take it out of the problem"
+        )
 
 
 def _at(series: Series, rate: int, start: int, stop: int) -> np.ndarray:

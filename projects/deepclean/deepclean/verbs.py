@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from cleaning import Cleaned, CleaningExperiment, NoiseEstimator, Problem, load_cleaning_experiment
+from cleaning import Cleaned, CleaningExperiment, NoiseEstimator, load_cleaning_experiment
 from cleaning.cleaner import HISTORY, LATENCY
 from ledger import Provenance, staged
 from runtime.provenance import code_version
 
 from deepclean.collect import collect_witnesses
-from deepclean.frames import FrameFolder, GuardedReader
+from deepclean.frames import Format, FrameFolder, GuardedReader, open_frames
 from deepclean.locking import alone
-from deepclean.models import Journal, list_versions, load_version, set_state
+from deepclean.models import Journal, list_versions, set_state
 from deepclean.models import publish as publish_version
 from deepclean.models.versions import estimator
-from deepclean.offline import as_recorded, clean_frames, constant, write_cleaned
 from deepclean.online.drops import Drops
 from deepclean.online.monitor import Monitor
 from deepclean.online.output import Output
@@ -28,6 +27,8 @@ from deepclean.online.source import FrameSource, Stream
 from deepclean.online.storage import ColdStorage
 from deepclean.online.telemetry import Record, Telemetry
 from deepclean.online.verdict import Rules
+from deepclean.pieces import Order, choose_devices, clean_span
+from deepclean.served import Transport, open_source
 from deepclean.simulation import Plant, load_simulation
 from deepclean.simulation.frames import write_simulated
 
@@ -78,17 +79,6 @@ def simulate(
         )
 
 
-def _folders(
-    problem: Problem, frames: Path, reader: GuardedReader
-) -> tuple[FrameFolder, FrameFolder]:
-    """Strain and witness frames of a folder, with all channels of the problem."""
-    extra = () if problem.state_channel is None else (problem.state_channel,)
-    return (
-        FrameFolder(Path(frames) / "strain", [problem.strain_channel], reader),
-        FrameFolder(Path(frames) / "witness", [*problem.witnesses, *extra], reader),
-    )
-
-
 def collect(
     experiment: Path,
     frames: Path,
@@ -118,7 +108,7 @@ def collect(
         part = problem.model_copy(update={"layers": problem.layers[:layer]})
         before = estimator(part, [Path(run) / "model.pt" for run in runs])
     with GuardedReader() as reader:
-        strain, witness = _folders(problem, frames, reader)
+        strain, witness = open_frames(problem, frames, reader)
         found = collect_witnesses(settings, strain, witness, before)
     output.parent.mkdir(parents=True, exist_ok=True)
     provenance = Provenance("deepclean collect", code_version(), settings.settings())
@@ -177,6 +167,12 @@ def clean(
     stop: int | None = None,
     frame_length: int = 64,
     recorded: Path | None = None,
+    transport: Transport = "memory",
+    server: str | None = None,
+    repository: Path | None = None,
+    format: Format = "gwf",
+    devices: list[str] | None = None,
+    workers: int = 1,
 ) -> None:
     """Clean a span of frames.
 
@@ -191,25 +187,41 @@ def clean(
         frame_length: Length of each file [s].
         recorded: Folder of an online cleaner, to clean with the versions that it used, less what
             it gave up.
+        transport: Where networks run: `memory`, `inprocess` (models of a repository, in this
+            process), `triton` (on a server).
+        server: Triton server, as HOST:PORT; one is started for the repository if None.
+        repository: Folder that `export` made.
+        format: How the files are written: `gwf`, `hdf5`.
+        devices: Where networks in memory run, such as `[cuda:0, cuda:1]`; all accelerators that
+            can be used, else the processor, if None.
+        workers: Processes on each device; their number changes no result.
     """
     settings = load_cleaning_experiment(experiment)
-    problem, store = settings.load_problem(), Path(store)
-    drops = None
-    if recorded is not None:
-        choose = as_recorded(store, Journal(Path(recorded) / "journal.jsonl"))
-        drops = Drops(Path(recorded) / "drops.jsonl")
-    else:
-        chosen = version or max([0, *(m.version for m in list_versions(store))])
-        choose = constant(load_version(store, chosen))
+    output, store = Path(output), Path(store)
+    places = choose_devices(devices if transport == "memory" else ["cpu"], workers)
+    if len(places) > 1 and transport == "triton" and server is None:
+        raise ValueError("several --workers need one server: give --server HOST:PORT")
     first = settings.evaluation.start if start is None else start
     last = settings.evaluation.stop if stop is None else stop
-    output = Path(output)
-    with staged(output) as folder, GuardedReader() as reader:
+    if version == 0 and recorded is None:
+        version = max([0, *(m.version for m in list_versions(store))])
+    with staged(output) as folder:
         folder.mkdir(exist_ok=True)
-        strain, witness = _folders(problem, frames, reader)
-        cleaned = clean_frames(problem, strain, witness, choose, first, last, drops)
-        written = write_cleaned(cleaned, Output(folder, problem), frame_length)
-    log.info("%d files in %s", len(written), output)
+        order = Order(
+            settings.load_problem(),
+            Path(frames),
+            store,
+            folder,
+            version,
+            recorded=None if recorded is None else Path(recorded),
+            frame_length=frame_length,
+            format=format,
+            transport=transport,
+            server=server,
+            repository=repository,
+        )
+        written = clean_span(order, first, last, places)
+    log.info("%d files in %s", written, output)
 
 
 def report(
@@ -241,7 +253,7 @@ def report(
     last = settings.evaluation.stop if stop is None else stop
     with staged(Path(output)) as folder, GuardedReader() as reader:
         folder.mkdir(exist_ok=True)
-        strain, witness = _folders(problem, frames, reader)
+        strain, witness = open_frames(problem, frames, reader)
         after = FrameFolder(Path(cleaned), Reader.channels_of(problem), reader)
         found = find(settings, Reader(problem, strain, witness, after, truth), first, last)
         render(found, folder)
@@ -256,6 +268,10 @@ def online(
     patience: float = 2.0,
     until: int | None = None,
     early: bool = True,
+    transport: Transport = "memory",
+    server: str | None = None,
+    repository: Path | None = None,
+    server_patience: float = 0.5,
 ) -> None:
     """Clean frames as they appear, for ever.
 
@@ -269,15 +285,26 @@ def online(
         patience: How long a frame is waited for after something later has come [s].
         until: Ends when this second is written [GPS s]; never if None.
         early: Whether to write the production channel alone, one second earlier.
+        transport: See `clean`.
+        server: See `clean`.
+        repository: See `clean`.
+        server_patience: Time without an answer after which strain is written as it came [s];
+            a server that stayed silent is asked again after five times as long.
     """
     settings = load_cleaning_experiment(experiment)
     problem, output = settings.load_problem(), Path(output)
     output.mkdir(parents=True, exist_ok=True)
     telemetry = Telemetry(output / "telemetry")
-    with alone(output / ".cleaner", "a cleaner"), GuardedReader() as reader:
+    with (
+        alone(output / ".cleaner", "a cleaner"),
+        open_source(
+            transport, server, repository, server_patience, 5 * server_patience
+        ) as runs_on,
+        GuardedReader() as reader,
+    ):
         while True:
             try:
-                strain, witness = _folders(problem, frames, reader)
+                strain, witness = open_frames(problem, frames, reader)
             except FileNotFoundError:
                 # the first frame is still to come
                 time.sleep(10 * POLL)
@@ -308,6 +335,7 @@ def online(
             strain.rates[problem.strain_channel],
             rates,
             written,
+            runs_on,
         )
         while until is None or last < until:
             if not cleaner.step():

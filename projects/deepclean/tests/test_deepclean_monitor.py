@@ -38,6 +38,12 @@ def test_a_version_lives_from_canary_to_production_to_retirement(deployment):
     assert read_roles(deployment.store).canary == 0
 
 
+def test_one_version_is_on_trial(deployment):
+    first, second = deployment.publish(promote=False), deployment.publish(promote=False)
+    assert states(deployment) == {first: "retired", second: "canary"}
+    assert read_roles(deployment.store).canary == second
+
+
 def test_a_harmful_canary_is_rejected_and_the_next_is_judged_on_its_own(deployment):
     watch = monitor(deployment)
     first = deployment.publish()
@@ -50,7 +56,7 @@ def test_a_harmful_canary_is_rejected_and_the_next_is_judged_on_its_own(deployme
     # seconds in which the bad one was on trial say nothing about the good one
     watch.step()
     assert states(deployment)[good] == "canary"
-    feed(watch, START + 10, 24, production=first, canary=good)
+    feed(watch, START + 10, 25, production=first, canary=good)
     watch.step()
     assert states(deployment)[good] == "production"
 

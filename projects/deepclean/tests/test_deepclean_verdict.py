@@ -42,8 +42,9 @@ def test_a_stretch_with_a_gap_or_a_dropped_second_does_not_count():
 
 
 def test_a_good_canary_is_promoted_after_its_time_and_not_before():
-    assert judge_canary(records(95), 2, RULES).decision == "wait"
-    verdict = judge_canary(records(96), 2, RULES)
+    # of the last second it is not known whether what follows is missing
+    assert judge_canary(records(96), 2, RULES).decision == "wait"
+    verdict = judge_canary(records(97), 2, RULES)
     assert verdict.decision == "promote"
     assert "0.5000, 0.6000 in production, 12 stretches" in verdict.reason
 
@@ -51,6 +52,33 @@ def test_a_good_canary_is_promoted_after_its_time_and_not_before():
 def test_seconds_of_another_version_do_not_count():
     mixed = [*records(90, canary=1), *(record(90 + i) for i in range(90))]
     assert judge_canary(mixed, 2, RULES).decision == "wait"
+
+
+@pytest.mark.parametrize("beside", [-1, 0, 1, 6])
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_tapered_beside_a_missing_second_is_no_harm(beside, there):
+    """Also where the second itself was not written."""
+    harm = {"canary_outside": (1.03,), "canary_newest": (1.5,)}
+    lost = 23
+    found = [
+        record(s, dropped=s == lost, **(harm if s in (lost, lost + beside) else {}))
+        for s in range(130)
+        if there or s != lost
+    ]
+    for number in (lost - 1, lost, lost + 1, lost + 12, len(found)):
+        assert judge_canary(found[:number], 2, RULES).decision != "reject"
+    assert judge_canary(found, 2, RULES).decision == "promote"
+
+
+def test_harm_a_little_farther_off_is_harm():
+    for second in (21, 31):
+        found = [
+            record(s, dropped=s == 23, canary_newest=(1.5 if s == second else 0.8,))
+            for s in range(60)
+        ]
+        verdict = judge_canary(found, 2, RULES)
+        assert verdict.decision == "reject"
+        assert f"GPS {second + 1}" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -90,6 +118,9 @@ def test_production_is_rolled_back_when_the_gate_stays_closed():
     # witnesses that are missing are no fault of the version
     dropped = [record(s, good=s < 150, dropped=s >= 150) for s in range(260)]
     assert judge_production(dropped, 1, RULES).decision == "wait"
+    # nor that the gate is closed beside them
+    beside = [record(s, good=s % 16 == 0, dropped=s % 16 == 8) for s in range(2000)]
+    assert judge_production(beside, 1, RULES).decision == "wait"
 
 
 def test_records_come_back_as_they_went_in(tmp_path):

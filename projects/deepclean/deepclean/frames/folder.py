@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from deepclean.frames.channels import FrameChannel, FrameError, MissingChannelError
 from deepclean.frames.guarded import GuardedReader
 from deepclean.frames.names import FrameName, list_frames
-from deepclean.frames.reading import FrameChannel, FrameError
 
 log = logging.getLogger("deepclean")
 
@@ -27,13 +27,16 @@ class FrameFolder:
     Raises:
         FileNotFoundError: There is no such folder, or no frame file in it.
         FrameError: None of its files can be read.
+        MissingChannelError: The first that can be read lacks channels.
     """
 
     def __init__(self, folder: Path, channels: Sequence[str], reader: GuardedReader) -> None:
         self.folder = Path(folder)
         self.names = list_frames(self.folder)
         if not self.names:
-            raise FileNotFoundError(f"no frame file in {folder}: expected X-NAME-GPS-LENGTH.gwf")
+            raise FileNotFoundError(
+                f"no frame file in {folder}: expected X-NAME-GPS-LENGTH.gwf or .hdf5"
+            )
         self.channels = tuple(channels)
         self.reader = reader
         self._starts = [name.start for name in self.names]
@@ -42,7 +45,10 @@ class FrameFolder:
 
     def _find_rates(self) -> dict[str, int]:
         for name in self.names:
-            found = self._read(name)
+            try:
+                found = self._read(name, may_lack=False)
+            except MissingChannelError as error:
+                raise MissingChannelError(self.folder, error.names) from error
             if found is not None:
                 return {channel: found[channel].rate for channel in self.channels}
         raise FrameError(
@@ -50,12 +56,15 @@ class FrameFolder:
             "warnings above"
         )
 
-    def _read(self, name: FrameName) -> dict[str, FrameChannel] | None:
+    def _read(self, name: FrameName, may_lack: bool = True) -> dict[str, FrameChannel] | None:
+        """Channels of a file; None if it is broken, or lacks channels and may lack them."""
         if self._open is not None and self._open[0] == name:
             return self._open[1]
         try:
             found = self.reader.read(name.path, name.start, self.channels, name.duration)
         except FrameError as error:
+            if isinstance(error, MissingChannelError) and not may_lack:
+                raise
             log.warning("counts as dropped: %s", error)
             found = None
         self._open = (name, found)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from deepclean.frames.reading import FrameChannel, FrameError
+from deepclean.frames.channels import FrameChannel, FrameError
 
 COMMAND = (sys.executable, "-P", "-m", "deepclean.frames.served")
 SIZE = struct.Struct("<Q")
@@ -66,11 +66,13 @@ class GuardedReader:
                 answer = self._ask(request, path, duration)
             except _EndedError:
                 raise FrameError(f"{path} ended the process that read it: it is broken") from None
-        if isinstance(answer, str):
-            raise FrameError(answer)
+        if isinstance(answer, FrameError):
+            raise answer
         return answer
 
-    def _ask(self, request: bytes, path: Path, duration: int) -> dict[str, FrameChannel] | str:
+    def _ask(
+        self, request: bytes, path: Path, duration: int
+    ) -> dict[str, FrameChannel] | FrameError:
         allowed = self.timeout * duration + (START_TIMEOUT if self._fresh else 0.0)
         deadline = time.monotonic() + allowed
         try:

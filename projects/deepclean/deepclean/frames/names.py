@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Format = Literal["gwf", "hdf5"]
+"""How frames are written: LIGO's frame format, or HDF5 as gwpy lays it out."""
 
 # LIGO-T010150: site, description, start and duration [GPS s]
-_NAME = re.compile(r"([A-Z]+)-(\w+)-(\d+)-(\d+)\.gwf")
+_NAME = re.compile(r"([A-Z]+)-(\w+)-(\d+)-(\d+)\.(gwf|hdf5|h5)")
 
 
 @dataclass(frozen=True, order=True)
@@ -34,7 +38,9 @@ class FrameName:
         return self.start + self.duration
 
 
-def frame_name(site: str, description: str, start: int, duration: int = 1) -> str:
+def frame_name(
+    site: str, description: str, start: int, duration: int = 1, format: Format = "gwf"
+) -> str:
     """Name of a frame file.
 
     Args:
@@ -42,8 +48,9 @@ def frame_name(site: str, description: str, start: int, duration: int = 1) -> st
         description: What it holds, without hyphens.
         start: First second [GPS s].
         duration: Length [s].
+        format: How it is written.
     """
-    return f"{site}-{description}-{start}-{duration}.gwf"
+    return f"{site}-{description}-{start}-{duration}.{format}"
 
 
 def parse_frame_name(path: Path) -> FrameName | None:
@@ -51,7 +58,7 @@ def parse_frame_name(path: Path) -> FrameName | None:
     match = _NAME.fullmatch(path.name)
     if match is None:
         return None
-    site, description, start, duration = match.groups()
+    site, description, start, duration, _ = match.groups()
     return FrameName(int(start), int(duration), site, description, path)
 
 

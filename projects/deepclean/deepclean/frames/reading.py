@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import lal
 import lalframe
 import numpy as np
 
+from deepclean.frames.channels import FrameChannel, FrameError, MissingChannelError, whole_seconds
+from deepclean.frames.hdf5 import SUFFIXES, hdf5_channel_names, read_hdf5_channels
+
 _READERS = {
     lal.D_TYPE_CODE: lalframe.FrFileReadREAL8TimeSeries,
     lal.S_TYPE_CODE: lalframe.FrFileReadREAL4TimeSeries,
+    lal.I2_TYPE_CODE: lalframe.FrFileReadINT2TimeSeries,
     lal.I4_TYPE_CODE: lalframe.FrFileReadINT4TimeSeries,
+    lal.U2_TYPE_CODE: lalframe.FrFileReadUINT2TimeSeries,
+    lal.U4_TYPE_CODE: lalframe.FrFileReadUINT4TimeSeries,
 }
-
-
-class FrameError(ValueError):
-    """A frame file is broken, or is not what it should be."""
-
-
-@dataclass(frozen=True)
-class FrameChannel:
-    """Samples of a channel in a frame file.
-
-    Attributes:
-        values: Of shape (time,).
-        rate: Samples per second [Hz].
-        start: First second [GPS s].
-    """
-
-    values: np.ndarray
-    rate: int
-    start: int
 
 
 def is_whole(path: Path) -> bool:
@@ -60,6 +46,8 @@ def channel_names(path: Path) -> set[str]:
     """Names of the channels of a frame file."""
     from gwpy.io.gwf import get_channel_names
 
+    if path.suffix in SUFFIXES:
+        return hdf5_channel_names(path)
     _require_whole(path)
     return set(get_channel_names(str(path)))
 
@@ -72,7 +60,7 @@ def _require_whole(path: Path) -> None:
 
 
 def read_channels(path: Path, names: Iterable[str]) -> dict[str, FrameChannel]:
-    """Read channels of a frame file.
+    """Read channels of a frame file, LIGO's or HDF5 by its name.
 
     Args:
         path: The file.
@@ -80,26 +68,43 @@ def read_channels(path: Path, names: Iterable[str]) -> dict[str, FrameChannel]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        FrameError: The file is broken, or a channel is missing.
+        FrameError: The file is broken, or channels are missing.
     """
+    if path.suffix in SUFFIXES:
+        if not path.is_file():
+            raise FileNotFoundError(f"no frame file {path}")
+        return read_hdf5_channels(path, names)
     _require_whole(path)
-    found = {}
     try:
         file = lalframe.FrFileOpenURL(str(path))
     except RuntimeError as error:
         raise FrameError(f"{path} cannot be read as a frame file: {error}") from None
+    found, missing = {}, []
     for name in names:
         try:
-            kind = lalframe.FrFileQueryChanType(file, name, 0)
-            series = _READERS[kind](file, name, 0)
+            found[name] = _channel(path, file, name)
         except (RuntimeError, KeyError):
-            raise FrameError(f"{path} has no readable channel {name}") from None
-        rate = round(1 / series.deltaT)
-        values = np.array(series.data.data)
-        if abs(1 / series.deltaT - rate) > 1e-6 or series.epoch.gpsNanoSeconds:
-            raise FrameError(f"{path}: {name} begins or runs at no whole number per second")
-        found[name] = FrameChannel(values, rate, int(series.epoch.gpsSeconds))
+            missing.append(name)
+    if missing:
+        raise MissingChannelError(path, missing)
     return found
+
+
+def _channel(path: Path, file: lalframe.FrFile, name: str) -> FrameChannel:
+    """A channel of all frames of a file; some files hold many short ones."""
+    read = _READERS[lalframe.FrFileQueryChanType(file, name, 0)]
+    parts: list[np.ndarray] = []
+    for place in range(lalframe.FrFileQueryNFrame(file)):
+        series = read(file, name, place)
+        # a time between two whole seconds stays one
+        time = series.epoch.gpsSeconds + series.epoch.gpsNanoSeconds / 1e9
+        if not parts:
+            start, stop = time, time
+        if abs(time - stop) > 1e-6:
+            raise FrameError(f"{path}: {name} has a gap before {time}")
+        stop += len(series.data.data) * series.deltaT
+        parts.append(np.array(series.data.data))
+    return whole_seconds(path, name, np.concatenate(parts), start, series.deltaT)
 
 
 def read_frame(

@@ -10,8 +10,9 @@ import pickle
 import signal
 import sys
 
+from deepclean.frames.channels import FrameError
 from deepclean.frames.guarded import SIZE
-from deepclean.frames.reading import FrameError, read_frame
+from deepclean.frames.reading import read_frame
 
 
 def main() -> None:
@@ -28,8 +29,10 @@ def main() -> None:
             return
         try:
             answer: object = read_frame(path, start, names, duration)
-        except (FrameError, FileNotFoundError) as error:
-            answer = str(error)
+        except FrameError as error:
+            answer = error
+        except FileNotFoundError as error:
+            answer = FrameError(str(error))
         content = pickle.dumps(answer)
         answers.write(SIZE.pack(len(content)) + content)
         answers.flush()

@@ -17,6 +17,11 @@ class ModelError(ValueError):
     """A version is missing, broken, or made for something else."""
 
 
+def network_file(layer: int) -> str:
+    """Name of the file of a layer's network in the folder of a version."""
+    return f"layer-{layer}.pt"
+
+
 class Manifest(BaseModel):
     """A published version. Its folder is complete when the manifest is there.
 
@@ -50,6 +55,11 @@ class Manifest(BaseModel):
     code: str
     parent: int = 0
     reason: str = ""
+
+    @property
+    def networks(self) -> list[str]:
+        """Files of the networks, in the order of the layers."""
+        return [network_file(layer) for layer in range(len(self.channels))]
 
     def write(self, folder: Path) -> None:
         """Write or replace the manifest of a folder, at once."""

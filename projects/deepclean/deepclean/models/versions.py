@@ -11,10 +11,19 @@ import torch
 from cleaning import Model, NoiseEstimator, Problem, TorchPredictor, load_problem
 from runtime.provenance import code_version
 
-from deepclean.models.manifest import NAME, Manifest, ModelError, State, read_manifest
+from deepclean.models.manifest import (
+    NAME,
+    Manifest,
+    ModelError,
+    State,
+    network_file,
+    read_manifest,
+)
 from deepclean.models.roles import Roles, locked, read_roles, set_roles
 
 PROBLEM = "problem.yaml"
+SIZES = ("hop_size", "past_size", "future_size")
+"""What a network says of itself; see `cleaning.Network`."""
 
 
 def _sha256(path: Path) -> str:
@@ -63,7 +72,7 @@ def publish(
         version = max([0, *(int(p.name) for p in store.glob("[0-9][0-9][0-9][0-9]"))]) + 1
         folder = version_folder(store, version)
         folder.mkdir()
-        names = [f"layer-{i}.pt" for i in range(len(networks))]
+        names = [network_file(layer) for layer in range(len(networks))]
         for name, path in zip(names, networks, strict=True):
             shutil.copyfile(path, folder / name)
         shutil.copyfile(problem_file, folder / PROBLEM)
@@ -83,14 +92,37 @@ def publish(
             parent=parent,
         ).write(folder)
         roles = read_roles(store)
+        if roles.canary:
+            _retire(store, roles.canary, f"version {version} took its place on trial")
         set_roles(store, roles.model_copy(update={"canary": version}))
     return version
+
+
+def load_network(path: Path, device: str | torch.device = "cpu") -> torch.jit.ScriptModule:
+    """A network as it was published.
+
+    Args:
+        path: Its TorchScript file.
+        device: Where it is to run.
+
+    Raises:
+        ModelError: The file is no network.
+    """
+    try:
+        network = torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"{path} is no TorchScript file: {first}") from None
+    for name in SIZES:
+        if not hasattr(network, name):
+            raise ModelError(f"{path} lacks {name}: expected a network made by `train`")
+    return network
 
 
 def estimator(
     problem: Problem, networks: Sequence[Path], device: str | torch.device = "cpu"
 ) -> NoiseEstimator:
-    """Networks from their files, put to a problem.
+    """Networks from their files, put to a problem, in double precision.
 
     Args:
         problem: What is cleaned.
@@ -100,19 +132,14 @@ def estimator(
     Raises:
         ModelError: A file is no network, or one that does not fit.
     """
-    loaded = []
+    predictors = []
     for path in networks:
-        try:
-            network = torch.jit.load(str(path), map_location=device).eval()
-        except (RuntimeError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise ModelError(f"{path} is no TorchScript file: {first}") from None
-        for name in ("hop_size", "past_size", "future_size"):
-            if not hasattr(network, name):
-                raise ModelError(f"{path} lacks {name}: expected a network made by `train`")
-        loaded.append(TorchPredictor(network, device))
+        network = load_network(path, device).to(torch.float64)
+        # what depends on weights alone is computed once
+        network = torch.jit.freeze(network, preserved_attrs=list(SIZES))
+        predictors.append(TorchPredictor(network, device, torch.float64))
     try:
-        return NoiseEstimator.of(problem, loaded)
+        return NoiseEstimator.of(problem, predictors)
     except ValueError as error:
         raise ModelError(str(error)) from None
 
@@ -135,8 +162,8 @@ def load_version(store: Path, version: int, device: str | torch.device = "cpu") 
         if not path.is_file() or _sha256(path) != digest:
             raise ModelError(f"{path} is missing or is not what the manifest says: publish again")
     problem = load_problem(folder / PROBLEM)
-    names = sorted(name for name in manifest.sha256 if name.endswith(".pt"))
-    return Model(version, estimator(problem, [folder / name for name in names], device))
+    networks = [folder / name for name in manifest.networks]
+    return Model(version, estimator(problem, networks, device))
 
 
 def set_state(store: Path, version: int, state: State, reason: str) -> Roles:
@@ -165,9 +192,7 @@ def set_state(store: Path, version: int, state: State, reason: str) -> Roles:
         if state == "production":
             changes["production"] = version
             if roles.production not in (0, version):
-                old = version_folder(store, roles.production)
-                retired = {"state": "retired", "reason": f"version {version} took over"}
-                read_manifest(old).model_copy(update=retired).write(old)
+                _retire(store, roles.production, f"version {version} took over")
         elif roles.production == version:
             changes["production"] = 0
         if roles.canary == version and state != "canary":
@@ -176,3 +201,9 @@ def set_state(store: Path, version: int, state: State, reason: str) -> Roles:
         roles = roles.model_copy(update=changes)
         set_roles(store, roles)
     return roles
+
+
+def _retire(store: Path, version: int, reason: str) -> None:
+    folder = version_folder(store, version)
+    changes = {"state": "retired", "reason": reason}
+    read_manifest(folder).model_copy(update=changes).write(folder)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from deepclean.lines import append_line, read_lines
 
-Kind = Literal["strain", "witnesses"]
+Kind = Literal["strain", "witnesses", "production", "canary"]
 
 
 class Drops:
@@ -33,10 +33,10 @@ class Drops:
         return len(self._found)
 
     def add(self, kind: Kind, second: int, reason: str) -> None:
-        """Give a frame up, before anything follows from it.
+        """Give a frame, or an estimate, up, before anything follows from it.
 
         Args:
-            kind: Which of the two frames of the second.
+            kind: Which of the two frames of the second; or the role whose model gave no answer.
             second: Its time [GPS s].
             reason: `missing` or what was wrong with it.
         """

@@ -12,9 +12,10 @@ from pathlib import Path
 from cleaning import Choice, Cleaned, Cleaner, Model, Problem, Recording
 from cleaning.cleaner import HISTORY, LATENCY
 
-from deepclean.models import Journal, ModelError, Roles, load_version, read_roles
+from deepclean.models import Journal, ModelError, Roles, read_roles
 from deepclean.online.output import Output
 from deepclean.online.source import FrameSource
+from deepclean.served import MemorySource, Source
 
 log = logging.getLogger("deepclean")
 
@@ -26,14 +27,16 @@ class Versions:
     Attributes:
         store: Folder of all versions.
         problem: What they must be trained for.
+        runs_on: What they run on.
     """
 
     store: Path
     problem: Problem
+    runs_on: Source
     _load: Callable[[int], Model] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._load = cache(lambda version: load_version(self.store, version))
+        self._load = cache(lambda version: self.runs_on.load(self.store, version))
 
     def get(self, version: int) -> Model | None:
         """A model; None for version 0.
@@ -69,6 +72,7 @@ class OnlineCleaner:
         strain_rate: Rate of the strain frames [Hz].
         witness_rates: Rate of each witness [Hz], by full name.
         written: Called for each second that was written, with the time it took to compute [s].
+        runs_on: What versions run on.
     """
 
     problem: Problem
@@ -79,9 +83,10 @@ class OnlineCleaner:
     strain_rate: int
     witness_rates: dict[str, int]
     written: Callable[[Cleaned, float], None] = lambda cleaned, seconds: None
+    runs_on: Source = field(default_factory=MemorySource)
 
     def __post_init__(self) -> None:
-        self._versions = Versions(self.store, self.problem)
+        self._versions = Versions(self.store, self.problem, self.runs_on)
         self._cleaner: Cleaner | None = None
         self._desired = Roles()
         self._unseen = 0
@@ -124,17 +129,22 @@ class OnlineCleaner:
             self.strain_rate, self.witness_rates, self.problem.sample_rate, begin
         )
         self._unseen = start + LATENCY
-        self._cleaner = Cleaner(self.problem, recording, self._choose, start)
+        drops = self.source.drops
+        self._cleaner = Cleaner(self.problem, recording, self._choose, start, drops, drops.add)
         log.info("cleaning from GPS %d on, with frames from GPS %d on", start, begin)
         return self._cleaner
 
     def _usable(self, roles: Roles) -> Roles:
-        """Roles whose models can be loaded; those that cannot are none."""
+        """Roles whose models can be loaded; in place of others stays what was there before."""
         changes = {}
         for role in ("production", "canary"):
+            version = getattr(roles, role)
             try:
-                self._versions.get(getattr(roles, role))
-            except ModelError as error:
+                model = self._versions.get(version)
+                if model is not None and version != getattr(self._desired, role):
+                    # on a server a version appears some time after it got its role
+                    self.runs_on.require(model)
+            except (ModelError, ConnectionError) as error:
                 log.warning("%s", error)
                 # what is in use and still in memory stays
                 changes[role] = getattr(self._desired, role)

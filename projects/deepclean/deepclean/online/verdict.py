@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cleaning import Ratios
-from cleaning.cleaner import GATE_LENGTH
+from cleaning.cleaner import GATE_LENGTH, PAST
 
 from deepclean.online.telemetry import Record
 
@@ -73,6 +73,28 @@ def independent(records: Sequence[Record], usable: Callable[[Record], bool]) -> 
     return found
 
 
+def undisturbed(records: Sequence[Record], before: int) -> list[Record]:
+    """Records of seconds beside which no witnesses are missing.
+
+    Beside a missing second the noise estimate is tapered, whatever the version: what is measured
+    there is no merit of it, and no fault. Of the newest second nothing is known yet of what
+    follows it. A second without a record counts as missing.
+
+    Args:
+        records: In time order.
+        before: How long before a second nothing may be missing [s].
+    """
+    whole = {record.second for record in records if not record.dropped}
+    # nothing is known of what lies before the first
+    known = range(records[0].second if records else 0, records[-1].second + 1 if records else 0)
+    lost = set(known) - whole
+    return [
+        record
+        for record in records[:-1]
+        if lost.isdisjoint(range(record.second - before, record.second + 2))
+    ]
+
+
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
@@ -92,16 +114,18 @@ def judge_canary(records: Sequence[Record], version: int, rules: Rules) -> Verdi
     """
 
     def counts(record: Record) -> bool:
-        return record.canary == version and not record.dropped and bool(record.canary_ratios)
+        return record.canary == version and bool(record.canary_ratios)
 
-    for record in filter(counts, records):
+    # the newest segment, of two seconds, is to be as undisturbed as the second itself
+    clear = undisturbed(records, PAST + 1)
+    for record in filter(counts, clear):
         # a second that went wrong may hide in the median of its stretch
         if not Ratios((), (), record.canary_newest).well():
             newest = ", ".join(f"{ratio:.4f}" for ratio in record.canary_newest)
             return Verdict(
                 "reject", f"harm just before GPS {record.second + 1}: ratios {newest} at once"
             )
-    stretches = independent(records, counts)
+    stretches = independent(clear, counts)
     for record in stretches:
         if not Ratios(record.canary_ratios, record.canary_outside).well():
             inside = ", ".join(f"{ratio:.4f}" for ratio in record.canary_ratios)
@@ -137,7 +161,8 @@ def judge_production(records: Sequence[Record], version: int, rules: Rules) -> V
         version: Its number.
         rules: How to judge.
     """
-    mine = [r for r in records if r.production == version and not r.dropped and r.ratios]
+    clear = undisturbed(records, GATE_LENGTH + PAST)
+    mine = [record for record in clear if record.production == version and record.ratios]
     last = mine[-rules.trial :]
     if len(last) < rules.trial:
         return Verdict("wait")

@@ -57,12 +57,12 @@ def all_figures(findings: Findings) -> dict[str, figure]:
 
 
 def _shown(findings: Findings) -> tuple[float, float]:
-    bands = findings.experiment.load_problem().bands
+    bands = findings.bands
     return max(1.0, bands[0][0] - AROUND), bands[-1][1] + AROUND
 
 
 def _edges(findings: Findings, plot: figure) -> None:
-    for band in findings.experiment.load_problem().bands:
+    for band in findings.bands:
         for edge in band:
             plot.add_layout(Span(location=edge, dimension="height", line_color=GUIDE))
 
@@ -138,13 +138,14 @@ def _gate(findings: Findings) -> figure:
         "What the cleaner did",
         f"time since GPS {findings.start} [s]",
         "",
-        height=200,
-        y_range=["witnesses missing", "gate tapers or is closed", "cleaned"],
+        height=230,
+        y_range=["not analysed", "witnesses missing", "gate tapers or is closed", "cleaned"],
     )
     rows = (
         ("cleaned", CLEANED, [s.cleaned for s in findings.seconds]),
         ("gate tapers or is closed", RAW, [not s.cleaned for s in findings.seconds]),
         ("witnesses missing", DROPPED, [s.dropped for s in findings.seconds]),
+        ("not analysed", GUIDE, [not s.analysed for s in findings.seconds]),
     )
     place = np.array([s.second for s in findings.seconds]) - findings.start
     for name, color, chosen in rows:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from cleaning import CleaningExperiment
 
-from deepclean.report.parts import LENGTH, Part, Reader, Second
+from deepclean.report.parts import SHORTEST_PART, Part, Reader, Second
 from deepclean.report.sensitivity import inspiral_range
 from deepclean.report.signals import DURATION, Recovered, recover
 from deepclean.report.spectra import FFTLENGTH, MeanCoherence, MeanDensity
@@ -64,10 +64,13 @@ class Findings:
     signals: list[Recovered]
 
     @property
-    def inside(self) -> np.ndarray:
-        """Which bins lie in a band."""
+    def bands(self) -> tuple[tuple[float, float], ...]:
+        """Bands of all layers [Hz]."""
+        return self.experiment.load_problem().bands
+
+    def inside(self, bands: Sequence[tuple[float, float]]) -> np.ndarray:
+        """Which bins lie in any of some bands [Hz]."""
         frequency = self.density.frequency
-        bands = self.experiment.load_problem().bands
         return np.any([(frequency >= low) & (frequency < high) for low, high in bands], axis=0)
 
     @property
@@ -76,7 +79,7 @@ class Findings:
         frequency = self.density.frequency
         highest = 0.8 * self.density.rate / 2
         found = (frequency >= LOWEST) & (frequency < highest)
-        for low, high in self.experiment.load_problem().bands:
+        for low, high in self.bands:
             found &= (frequency < low - MAIN_LOBE) | (frequency > high + MAIN_LOBE)
         return found
 
@@ -85,9 +88,14 @@ class Findings:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.density.asd(name) / self.density.asd("raw")
 
-    def in_band(self, name: str) -> float | None:
-        """Mean of the ratio over the bins of all bands; None if there is no such series."""
-        return float(self.ratio(name)[self.inside].mean()) if name in self.density else None
+    def in_band(self, name: str, *bands: tuple[float, float]) -> float | None:
+        """Mean of the ratio over the bins of some bands, of all if none is given.
+
+        None if there is no such series.
+        """
+        if name not in self.density:
+            return None
+        return float(self.ratio(name)[self.inside(bands or self.bands)].mean())
 
     def largest_change(self, name: str) -> tuple[float, float]:
         """Largest change of a bin that sees nothing of any band, relative, and where [Hz]."""
@@ -125,12 +133,14 @@ class Findings:
         snr = np.array([[s.pull_before, s.pull_after, s.phase_pull] for s in self.signals])
         before = np.array([r.before for r in self.ranges])
         after = np.array([r.after for r in self.ranges])
+        analysed = [second for second in self.seconds if second.analysed]
         return {
             "experiment": self.experiment.name,
             "digest": self.experiment.digest,
             "problem": self.experiment.load_problem().name,
             "span": [self.start, self.stop],
             "seconds": len(self.seconds),
+            "analysed": len(analysed),
             "asd_ratio": {
                 "out_dq": self.in_band("out_dq"),
                 "production": cleaned,
@@ -139,6 +149,15 @@ class Findings:
                 if optimum is None or cleaned is None
                 else cleaned / optimum - 1,
             },
+            "bands": [
+                {
+                    "band": list(band),
+                    "out_dq": self.in_band("out_dq", band),
+                    "production": self.in_band("production", band),
+                    "optimum": self.in_band("background", band),
+                }
+                for band in self.bands
+            ],
             "outside": {"largest_change": change, "frequency_hz": place},
             "range_mpc": {
                 "before": _mean(before),
@@ -146,9 +165,9 @@ class Findings:
                 "least_change": float((after / before - 1).min()) if len(before) else None,
             },
             "gate": {
-                "open": sum(s.cleaned for s in self.seconds),
-                "good": sum(s.good for s in self.seconds),
-                "dropped": sum(s.dropped for s in self.seconds),
+                "open": sum(s.cleaned for s in analysed),
+                "good": sum(s.good for s in analysed),
+                "dropped": sum(s.dropped for s in analysed),
             },
             "versions": sorted({s.version for s in self.seconds}),
             "coherence": self.coherences(),
@@ -207,8 +226,9 @@ def find(experiment: CleaningExperiment, reader: Reader, start: int, stop: int) 
             ranges.append(Ranges(middle, before, after))
     if not density.number:
         raise ValueError(
-            f"nothing to report on in [{start}, {stop}): no {LENGTH} s have raw and cleaned "
-            "strain; give the span that was cleaned"
+            f"nothing to report on in [{start}, {stop}): {len(reader.seconds)} s have raw and "
+            f"cleaned strain, {sum(s.analysed for s in reader.seconds)} of them are analysed, and "
+            f"there are no {SHORTEST_PART} in a row; give the span that was cleaned"
         )
     seconds_found = list(reader.seconds)
     signals = recover(

@@ -11,15 +11,18 @@ from cleaning import Problem, Recording
 
 from deepclean.frames import FrameFolder
 from deepclean.online.output import CLEANED, DROPPED, GOOD, Output
+from deepclean.quality import is_analysed
 from deepclean.simulation.frames import read_truth
 
 LENGTH = 32
 """Length of a part [s]; spectra are averaged over all, and the range is measured in each."""
+SHORTEST_PART = 4
+"""Fewer seconds in a row are left out: too few for the segments of a spectrum [s]."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive seconds in which there is strain before and after.
+    """Consecutive seconds that are analysed, in which there is strain before and after.
 
     Attributes:
         start: First second [GPS s].
@@ -48,6 +51,8 @@ class Second:
         cleaned: Whether all of it is cleaned.
         dropped: Whether witnesses were missing.
         version: The production version; 0 for none.
+        analysed: Whether the detector called it analysed; also where its state is not known, as
+            witnesses were missing.
     """
 
     second: int
@@ -55,13 +60,13 @@ class Second:
     cleaned: bool
     dropped: bool
     version: int
+    analysed: bool
 
     @classmethod
-    def of(cls, second: int, state: int, version: int) -> Second:
-        """A second from the bits of its state."""
-        return cls(
-            second, bool(state & GOOD), bool(state & CLEANED), bool(state & DROPPED), version
-        )
+    def of(cls, second: int, state: int, version: int, analysed: bool) -> Second:
+        """A second from the bits of what the cleaner did."""
+        bits = (bool(state & bit) for bit in (GOOD, CLEANED, DROPPED))
+        return cls(second, *bits, version, analysed)
 
 
 class Reader:
@@ -70,7 +75,7 @@ class Reader:
     Args:
         problem: What was cleaned.
         strain: Frames of the strain as it came.
-        witness: Frames of the witnesses.
+        witness: Frames of the witnesses and, if the problem names one, of the state vector.
         cleaned: Frames of the cleaned strain, opened with `channels_of`.
         truth: Folder of a simulation's truth; None if there is none.
     """
@@ -102,6 +107,9 @@ class Reader:
     def __call__(self, start: int, stop: int) -> Iterator[Part]:
         """Parts of a span, in order; what is too short for a spectrum is left out.
 
+        What the detector does not call analysed is no part of any: a lost lock would be all that
+        a mean density shows.
+
         Args:
             start: First second [GPS s].
             stop: Second after the last [GPS s].
@@ -111,21 +119,22 @@ class Reader:
 
     def _parts(self, start: int, stop: int) -> Iterator[Part]:
         out_dq, production, state, version = self.channels_of(self.problem)
-        recording = self._record(start - 1, stop + 1)
+        recording, analysed = self._record(start - 1, stop + 1)
         after: dict[int, dict[str, np.ndarray]] = {}
         for second in range(start, stop):
             values = self.cleaned.second(second)
             if values is None or not recording.has_strain(second):
                 continue
-            after[second] = values
-            self.seconds.append(Second.of(second, int(values[state][0]), int(values[version][0])))
+            known = (int(values[state][0]), int(values[version][0]), second in analysed)
+            self.seconds.append(Second.of(second, *known))
+            if second in analysed:
+                after[second] = values
         begin = start
         while begin < stop:
             end = begin
             while end in after:
                 end += 1
-            # one segment of a spectrum and the half that follows
-            if end - begin >= 4:
+            if end - begin >= SHORTEST_PART:
                 lost = recording.dropped(begin, end)
                 yield Part(
                     start=begin,
@@ -141,16 +150,19 @@ class Reader:
                 )
             begin = end + 1
 
-    def _record(self, start: int, stop: int) -> Recording:
+    def _record(self, start: int, stop: int) -> tuple[Recording, set[int]]:
+        """A span, and which of its seconds are analysed as far as is known."""
         problem = self.problem
         rates = {name: self.witness.rates[name] for name in problem.witnesses}
         rate = self.strain.rates[problem.strain_channel]
-        recording = Recording(rate, rates, problem.sample_rate, start)
+        recording, analysed = Recording(rate, rates, problem.sample_rate, start), set()
         for second in range(start, stop):
             values, seen = self.strain.second(second), self.witness.second(second)
+            if seen is None or is_analysed(problem, seen):
+                analysed.add(second)
             recording.add(
                 second,
                 None if values is None else values[problem.strain_channel],
                 None if seen is None else {name: seen[name] for name in rates},
             )
-        return recording
+        return recording, analysed

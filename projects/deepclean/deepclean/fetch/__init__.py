@@ -1,0 +1,1 @@
+"""Strain and witnesses from an observatory's own services, as frames."""
