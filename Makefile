@@ -42,7 +42,7 @@ sandbox: setup
 
 deepclean-live: setup
 	.venv/bin/python -m aframe.environment projects/train projects/deepclean
-	projects/deepclean/.venv/bin/python -m deepclean live --experiment configs/deepclean \
+	exec projects/deepclean/.venv/bin/python -m deepclean live --experiment configs/deepclean \
 		--output "$${AFRAME_STORE:-store}/deepclean-live" --rate $(RATE) $(ARGUMENTS)
 
 model: setup

@@ -36,6 +36,11 @@ class CleaningSettings:
         """Whether its frames are simulated."""
         return self.content.get("simulation") is not None
 
+    @property
+    def fetched(self) -> bool:
+        """Whether its frames come from the observatory."""
+        return self.content.get("fetch") is not None
+
 
 @dataclass(frozen=True)
 class CleaningAnalysis:
@@ -45,7 +50,7 @@ class CleaningAnalysis:
         folder: Folder of the experiment's files.
         experiment: The experiment.
         train_config: Text of `train.yaml`.
-        frames: Folder of given frames; None where they are simulated.
+        frames: Folder of given frames; None where they are simulated or fetched.
         digest: Eight characters that change when any byte of the results may change.
     """
 
@@ -112,12 +117,16 @@ def load_cleaning(name: str, frames: str) -> CleaningAnalysis:
     if not isinstance(layers, list) or not layers:
         raise ExperimentError(f"{files['problem']} has no layers: expected one or more")
     experiment = CleaningSettings(folder.name, content, len(layers))
-    if experiment.simulated and frames:
+    if experiment.simulated and experiment.fetched:
+        raise ExperimentError(f"{source} names simulation and fetch: name one of them")
+    makes = experiment.simulated or experiment.fetched
+    if makes and frames:
+        how = "simulates" if experiment.simulated else "fetches"
         raise ExperimentError(
-            f"experiment {folder.name} simulates its frames, so that --frames {frames} would have "
+            f"experiment {folder.name} {how} its frames, so that --frames {frames} would have "
             "no effect: leave it out"
         )
-    if not experiment.simulated and not frames:
+    if not makes and not frames:
         raise ExperimentError(
             f"experiment {folder.name} takes its frames from a folder: give --frames FOLDER"
         )

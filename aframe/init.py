@@ -9,10 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import yaml
 from runtime import ExperimentError, load_experiment
 from runtime.experiment import Experiment, FetchedStrain
 
 from aframe.analysis import CONFIGS, find_experiment
+from aframe.cleaning import NAMED
 from aframe.environment import REPOSITORY
 
 SITES = CONFIGS / "site"
@@ -47,15 +49,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Write the folder and say how to run it."""
     folder = write_folder(given.folder, given.source, given.site)
-    experiment = load_experiment(folder)
     files = ", ".join(sorted(path.name for path in folder.iterdir()))
     law = "law" if shutil.which("law") else str(Path(sys.prefix) / "bin" / "law")
-    strain = " --strain FOLDER" if _wants_folder(experiment) else ""
     sys.stdout.write(
         f"made {folder}: {files}\n\nrun it:\n\n"
         f"    export LAW_CONFIG_FILE={shlex.quote(str(folder / 'law.cfg'))}\n"
-        f"    {law} run aframe.pipelines.sandbox.Sandbox "
-        f"--experiment {shlex.quote(str(folder))}{strain}\n"
+        f"    {law} run {_pipeline(folder)}\n"
     )
     return 0
 
@@ -102,12 +101,14 @@ def _fill(partial: Path, folder: Path, source: Path, site: str) -> None:
     named, count = re.subn(r"(?m)^name:[ \t]*[^\s#]+", f"name: {folder.name}", text)
     if count != 1:
         raise ExperimentError(f"{source / 'experiment.yaml'} has no line `name: ...` of its own")
+    if _is_cleaning(text):
+        named = _with_named_files(named, source, partial)
     (partial / "experiment.yaml").write_text(named)
-    experiment = load_experiment(partial)
-    for name in _files(source, experiment):
-        copy = partial / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / name, copy)
+    if not _is_cleaning(text):
+        for name in _files(source, load_experiment(partial)):
+            copy = partial / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, copy)
     for name in COPIED:
         if (source / name).is_file():
             shutil.copyfile(source / name, partial / name)
@@ -115,6 +116,43 @@ def _fill(partial: Path, folder: Path, source: Path, site: str) -> None:
     given = settings.read_text() if settings.is_file() else "[core]\ninherit: ../../law.cfg\n"
     (partial / "law.cfg").write_text(_with_site(given, source, folder))
     (partial / "site.cfg").write_text(_without_base((SITES / f"{site}.cfg").read_text()))
+
+
+def _is_cleaning(text: str) -> bool:
+    """Whether an experiment is one of cleaning, and not a search."""
+    content = yaml.safe_load(text)
+    return isinstance(content, dict) and "problem" in content
+
+
+def _with_named_files(text: str, source: Path, partial: Path) -> str:
+    """Copy the files that a cleaning experiment names, wherever they lie, to beside it.
+
+    Args:
+        text: The experiment.
+        source: Folder of the experiment to begin from.
+        partial: Folder of the copies.
+
+    Returns:
+        The experiment, naming the copies.
+    """
+    content = yaml.safe_load(text)
+    for key in NAMED:
+        if content.get(key) is None:
+            continue
+        path = source / content[key]
+        if not path.is_file():
+            raise ExperimentError(
+                f"{source / 'experiment.yaml'} names {content[key]}, and there is no {path}: put "
+                "the file there first"
+            )
+        shutil.copyfile(path, partial / path.name)
+        line = re.search(rf"(?m)^{key}:[ \t]*{re.escape(str(content[key]))}", text)
+        if line is None:
+            raise ExperimentError(
+                f"{source / 'experiment.yaml'} has no line `{key}: {content[key]}` of its own"
+            )
+        text = f"{text[: line.start()]}{key}: {path.name}{text[line.end() :]}"
+    return text
 
 
 def _files(source: Path, experiment: Experiment) -> list[str]:
@@ -157,8 +195,17 @@ def _without_base(text: str) -> str:
     return re.sub(r"(?m)^(inherit:|# LAW_CONFIG_FILE=).*\n", "", text)
 
 
-def _wants_folder(experiment: Experiment) -> bool:
-    strain = experiment.strain
-    return strain.source == "import" or (
+def _pipeline(folder: Path) -> str:
+    """What `law run` is to run for an experiment, with the options that it needs."""
+    text = (folder / "experiment.yaml").read_text()
+    given = f"--experiment {shlex.quote(str(folder))}"
+    if _is_cleaning(text):
+        frames = "" if yaml.safe_load(text).get("simulation") else " --frames FOLDER"
+        return f"aframe.pipelines.deepclean.DeepClean {given}{frames}"
+    strain = load_experiment(folder).strain
+    wants_folder = strain.source == "import" or (
         isinstance(strain, FetchedStrain) and strain.provider == "files"
+    )
+    return (
+        "aframe.pipelines.sandbox.Sandbox " + given + (" --strain FOLDER" if wants_folder else "")
     )

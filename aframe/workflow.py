@@ -177,6 +177,10 @@ class SoleJob(StageWorkflow):
 
     inner = TaskInstanceParameter(description="the stage (no unit)")
 
+    def load(self) -> Any:
+        """What the stage has read, of whatever kind its experiment is."""
+        return self.inner.analysis
+
     @property
     def project(self) -> str:  # type: ignore[override]
         """Project of the stage."""

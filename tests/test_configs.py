@@ -94,7 +94,7 @@ def test_shipped_problems_are_read():
         check=False,
     )
     assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split() == ["60Hz-H1", "21", "60Hz-L1", "18"]
+    assert len(result.stdout.splitlines()) == len(files) > 10
 
 
 def test_an_unknown_experiment_lists_what_exists(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from runtime import ExperimentError
 
 from aframe.cleaning import load_cleaning
 from aframe.pipelines.deepclean import DeepClean
-from aframe.tasks.deepclean import CollectWitnesses
+from aframe.tasks.deepclean import CleanFrames, CleaningReport, CollectWitnesses, FetchFrames
 
 PIPELINE = "aframe.pipelines.deepclean.DeepClean"
 SOURCE = REPOSITORY / "configs" / "deepclean"
@@ -89,6 +89,43 @@ def test_given_frames_are_not_simulated(small, tmp_path):
     assert DeepClean(experiment=str(folder), frames=str(frames)).version != task.version
     with pytest.raises(ExperimentError, match="would have no effect"):
         DeepClean(experiment="deepclean", frames=str(frames))
+
+
+def test_frames_are_fetched_where_the_experiment_says_so(small, tmp_path):
+    types = {"strain": "H1_HOFT_C00", "witness": "H1_R"}
+    folder = small({"simulation": None, "fetch": types})
+    task = DeepClean(experiment=str(folder))
+    found = graph(task)
+    assert "SimulateFrames" not in found
+    assert found["CollectWitnesses"] == {"FetchFrames"}
+    assert found["CleaningReport"] == {"FetchFrames", "CleanFrames"}
+    fetching = FetchFrames(experiment=str(folder), span="training")
+    arguments = fetching.arguments(folder / "experiment.yaml")
+    assert arguments[0] == "fetch"
+    assert not fetching.complete()
+    # a folder that is not whole is gone on with
+    path = tmp_path / "store" / "small" / task.version / "frames-training"
+    (path / "strain").mkdir(parents=True)
+    assert not fetching.complete()
+    (path / "fetched.json").write_text("{}")
+    assert fetching.complete()
+    # no truth is known of real data
+    report = CleaningReport(experiment=str(folder))
+    assert not any(word.startswith("--truth") for word in report.arguments(folder))
+    with pytest.raises(ExperimentError, match="fetches its frames"):
+        DeepClean(experiment=str(folder), frames=str(tmp_path))
+    other = small({"fetch": types}, name="other")
+    with pytest.raises(ExperimentError, match="simulation and fetch"):
+        DeepClean(experiment=str(other))
+
+
+def test_the_number_of_processes_is_no_part_of_the_version(small):
+    folder = small()
+    one, four = (CleanFrames(experiment=str(folder), clean_processes=n) for n in (1, 4))
+    assert one.version == four.version
+    assert one.output().path == four.output().path
+    words = four.arguments(folder)
+    assert words[words.index("--workers") + 1] == "4"
 
 
 def test_a_layer_learns_what_those_before_it_have_left(small):

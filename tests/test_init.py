@@ -11,6 +11,7 @@ from conftest import LAW, REPOSITORY, law_environment
 
 from aframe.__main__ import main
 from aframe.analysis import load_analysis
+from aframe.cleaning import load_cleaning
 from aframe.init import sites, write_folder
 
 SITES = sites()
@@ -19,6 +20,7 @@ SITES = sites()
 @pytest.fixture(autouse=True)
 def _fresh():
     load_analysis.cache_clear()
+    load_cleaning.cache_clear()
 
 
 @pytest.fixture
@@ -131,6 +133,54 @@ def test_an_unknown_source(tmp_path, site, capsys):
 def test_one_that_takes_a_folder_of_strain_says_so(tmp_path, site, capsys):
     assert main(["init", str(tmp_path / "mine"), "--from", "open-events", "--site", site]) == 0
     assert capsys.readouterr().out.rstrip().endswith("--strain FOLDER")
+
+
+def test_a_cleaning_experiment(tmp_path, site, capsys):
+    folder = tmp_path / "mine"
+    assert main(["init", str(folder), "--from", "deepclean", "--site", site]) == 0
+    source = REPOSITORY / "configs" / "deepclean"
+    files = {path.name for path in folder.iterdir()}
+    expected = {"experiment.yaml", "60Hz-H1.yaml", "simulation.yaml", "train.yaml"}
+    assert files == expected | {"law.cfg", "site.cfg"}
+    # the problem lies beside it, all else is the same, comments included
+    text = (source / "experiment.yaml").read_text().replace("name: deepclean", "name: mine")
+    text = text.replace("problem: ../problems/60Hz-H1.yaml", "problem: 60Hz-H1.yaml")
+    assert (folder / "experiment.yaml").read_text() == text
+    problem = source.parent / "problems" / "60Hz-H1.yaml"
+    assert (folder / "60Hz-H1.yaml").read_bytes() == problem.read_bytes()
+    analysis = load_cleaning(str(folder), "")
+    assert (analysis.experiment.name, analysis.experiment.num_layers) == ("mine", 1)
+    assert settings(folder, "luigi_core.workers") == ["7"]
+    command = capsys.readouterr().out.rstrip().splitlines()[-1]
+    assert command.endswith(f"run aframe.pipelines.deepclean.DeepClean --experiment {folder}")
+    # and from one of one's own, on frames of one's own
+    text = "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith("simulation:")
+    )
+    (folder / "experiment.yaml").write_text(text)
+    assert main(["init", str(tmp_path / "again"), "--from", str(folder), "--site", site]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"{tmp_path / 'again'} --frames FOLDER")
+    (folder / "60Hz-H1.yaml").unlink()
+    with pytest.raises(ValueError, match=r"names 60Hz-H1\.yaml, and there is no .*mine/60Hz"):
+        write_folder(tmp_path / "third", str(folder), site)
+
+
+def test_a_cleaning_experiment_runs_as_the_output_says(tmp_path, site, capsys):
+    """By the line that the command prints, as far as what would be run."""
+    folder = tmp_path / "mine"
+    assert main(["init", str(folder), "--from", "deepclean", "--site", site]) == 0
+    *_, export, command = capsys.readouterr().out.rstrip().splitlines()
+    ran = subprocess.run(
+        ["bash", "-ec", f"{export}\n{command} --print-status -1"],
+        cwd=tmp_path,
+        env=law_environment(tmp_path / "store", PATH=f"{LAW.parent}{os.pathsep}/usr/bin:/bin"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    for task in ("SimulateFrames", "TrainCleaner", "CleaningReport"):
+        assert task in ran.stdout
 
 
 @pytest.mark.parametrize("site", SITES)

@@ -1,4 +1,4 @@
-"""From frames, given or simulated, to a report on cleaned ones."""
+"""From frames, given, fetched or simulated, to a report on cleaned ones."""
 
 from typing import Any
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, ClassVar
 
+import law
 import luigi
 from ledger import Product, WitnessSet
 from ledger.product import open_product
@@ -45,14 +46,15 @@ class CleaningStage(StageTask, CleaningTask):
     project = "deepclean"
 
     def frames_of(self, span: str) -> Path:
-        """Folder of the frames of a span, given or simulated."""
+        """Folder of the frames of a span, given, simulated or fetched."""
         return self.analysis.frames or Path(self.input()[span].path)
 
     def frames_needed(self, span: str) -> dict[str, Any]:
         """What makes the frames of a span; nothing where they are given."""
         if self.analysis.frames is not None:
             return {}
-        return {span: SimulateFrames.req(self, span=span)}
+        made = FetchFrames if self.analysis.experiment.fetched else SimulateFrames
+        return {span: made.req(self, span=span)}
 
     def reads(self) -> list[Path]:
         """Frames that are given."""
@@ -67,13 +69,18 @@ class CleaningStage(StageTask, CleaningTask):
                 raise FileNotFoundError(f"{self.stage} ended well but left no {target.path}")
 
 
-class SimulateFrames(CleaningStage):
-    """Simulate the frames of a span, and keep the truth beside them."""
+class SpanTask(CleaningTask):
+    """A task on one span of the experiment."""
+
+    exclude_index = True
 
     span = luigi.ChoiceParameter(
-        choices=["training", "evaluation"],
-        description="span of the experiment that is simulated (no unit)",
+        choices=["training", "evaluation"], description="span of the experiment (no unit)"
     )
+
+
+class SimulateFrames(CleaningStage, SpanTask):
+    """Simulate the frames of a span, and keep the truth beside them."""
 
     @property
     def stage(self) -> str:
@@ -89,6 +96,24 @@ class SimulateFrames(CleaningStage):
         length = 1 if self.span == "evaluation" else 64
         given = options(span=self.span, frame_length=length, output=self.output().path)
         return ["simulate", *options(experiment=experiment), *given]
+
+
+class FetchFrames(CleaningStage, SpanTask):
+    """Get the frames of a span from the observatory; what is there already is not asked again."""
+
+    @property
+    def stage(self) -> str:
+        """Name of this stage's records."""
+        return f"{super().stage}-{self.span}"
+
+    def output(self) -> FolderTarget:
+        """The frames, complete with the word on what is missing."""
+        return FolderTarget(self.path(f"frames-{self.span}"), ("fetched.json",))
+
+    def arguments(self, experiment: Path) -> list[str]:
+        """`deepclean fetch`."""
+        given = options(span=self.span, output=self.output().path)
+        return ["fetch", *options(experiment=experiment), *given]
 
 
 class LayerTask(CleaningTask):
@@ -195,6 +220,12 @@ class PublishCleaner(CleaningStage):
 class CleanFrames(JobStage, CleaningStage):
     """Clean the evaluation span, here or as a job."""
 
+    clean_processes = luigi.IntParameter(
+        default=law.config.get_expanded_int("aframe", "clean_processes", 1),
+        significant=False,
+        description="processes that clean on each device (number); changes no result; default: 1",
+    )
+
     def requires(self) -> dict[str, Any]:
         """Frames and a version to clean them with."""
         return {**self.frames_needed("evaluation"), "version": PublishCleaner.req(self)}
@@ -206,8 +237,8 @@ class CleanFrames(JobStage, CleaningStage):
     def arguments(self, experiment: Path) -> list[str]:
         """`deepclean clean`."""
         given = options(store=self.path("models"), version=1, output=self.output().path)
-        frames = options(frames=self.frames_of("evaluation"))
-        return ["clean", *options(experiment=experiment), *frames, *given]
+        given += options(frames=self.frames_of("evaluation"), workers=self.clean_processes)
+        return ["clean", *options(experiment=experiment), *given]
 
 
 class CleaningReport(CleaningStage):
@@ -225,7 +256,7 @@ class CleaningReport(CleaningStage):
         """`deepclean report`, with the truth where it is known."""
         frames = self.frames_of("evaluation")
         given = options(frames=frames, cleaned=self.input()["cleaned"].path)
-        if self.analysis.frames is None:
+        if self.analysis.experiment.simulated:
             given += options(truth=frames / "truth")
         return [
             "report",

@@ -1,3 +1,5 @@
+import collections
+import contextlib
 import json
 import multiprocessing
 import os
@@ -13,15 +15,19 @@ import torch
 import yaml
 from cleaning import LinearFilter
 from conftest import PROBLEM, SIMULATION, START
+from deepclean.__main__ import VERBS
 from deepclean.frames import list_frames, read_channels
+from deepclean.live import turn
 from deepclean.live.supervisor import Service, Supervisor
-from deepclean.live.verbs import play
+from deepclean.live.verbs import play, status
 from deepclean.locking import alone
 from deepclean.models import list_versions, set_state
 from deepclean.online.drops import Drops
 from deepclean.play import Player, draw_fault
 from deepclean.trainer import Trainer
+from deepclean.trainings import Trainings
 from deepclean.verbs import clean, monitor, online
+from runtime import command_line
 from test_deepclean_online import CHANNELS
 
 FORK = multiprocessing.get_context("fork")
@@ -121,13 +127,22 @@ def test_played_frames_are_those_of_the_simulation(deployment, tmp_path):
 
 
 def begin(verb, **options):
-    process = FORK.Process(target=verb, kwargs=options, daemon=True)
+    def work():
+        os.setsid()
+        verb(**options)
+
+    process = FORK.Process(target=work)
     process.start()
     return process
 
 
 def assert_as_offline(root, experiment, store, stop):
-    """Cleaned frames are complete and what cleaning the same frames in one go gives."""
+    """Cleaned frames are complete and what cleaning the same frames in one go gives.
+
+    Returns:
+        The strain of seconds that were not cleaned; the largest difference, in units of the
+        noise's rms.
+    """
     clean(experiment, root / "frames", store, root / "offline", 0, START, stop, 1, recorded=root)
     drops = Drops(root / "drops.jsonl")
     lost = {second for second in range(START, stop) if ("strain", second) in drops}
@@ -141,26 +156,96 @@ def assert_as_offline(root, experiment, store, stop):
     noise = [f[CHANNELS[2]].values - f[CHANNELS[1]].values for f in expected.values()]
     rms = np.sqrt(np.mean(np.square(noise)))
     assert rms > 1e-24
+    largest = 0.0
     for second in seconds:
         for name in CHANNELS:
             difference = found[second][name].values - expected[second][name].values
             assert np.abs(difference).max() <= 1e-6 * rms, (second, name)
+            largest = max(largest, np.abs(difference).max() / rms)
     # without a canary its channel is the strain as it came; one that goes is faded out
     without = {second for second in seconds if found[second][versions].values[0] == 0}
-    return {s: found[s][CHANNELS[2]].values for s in without if s - 1 in without}
+    return {s: found[s][CHANNELS[2]].values for s in without if s - 1 in without}, largest
 
 
-def test_killed_at_random_nothing_is_lost_doubled_or_shifted(deployment, experiment):
-    root, store = deployment.folder, deployment.store
-    deployment.publish()
-    chance = random.Random(5)
-    verbs = {
+def kill_group(process):
+    """Kill a process with all that it has begun, as a guard does."""
+    # one that was just forked leads no group yet, and has begun nothing
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+class Kills:
+    """Runs verbs side by side, kills one at random again and again, and begins it again.
+
+    Args:
+        verbs: What begins each, by its name.
+        seed: Of which is killed when.
+    """
+
+    def __init__(self, verbs, seed):
+        self.verbs = verbs
+        self.chance = random.Random(seed)
+        self.running = {name: verb() for name, verb in verbs.items()}
+        self.number = collections.Counter()
+
+    def kill_one(self):
+        name = self.chance.choice(list(self.verbs))
+        process = self.running[name]
+        if process.is_alive():
+            kill_group(process)
+            self.number[name] += 1
+        process.join()
+        if process.exitcode != 0:
+            self.running[name] = self.verbs[name]()
+
+    def done(self, name):
+        return self.running[name].exitcode == 0
+
+    def end(self):
+        for process in self.running.values():
+            if process.is_alive():
+                kill_group(process)
+            process.join()
+
+
+def kill_at_random(kills, folder, limit, at_times):
+    """Let the verbs work, and kill them, until the cleaner is done.
+
+    Args:
+        kills: The verbs.
+        folder: Where the cleaner writes.
+        limit: Longest time that it may take [s].
+        at_times: Called with the number of frames that are written.
+    """
+    deadline = time.monotonic() + limit
+    chance = kills.chance
+    try:
+        while not kills.done("cleaner"):
+            assert time.monotonic() < deadline, "no progress"
+            written = len(list_frames(folder)) if folder.is_dir() else 0
+            at_times(written)
+            aim = written + chance.randint(1, 8)
+            pause = time.monotonic() + 4
+            while time.monotonic() < pause and kills.running["cleaner"].is_alive():
+                if folder.is_dir() and len(list_frames(folder)) >= aim:
+                    break
+                time.sleep(0.005)
+            time.sleep(chance.uniform(0, 0.05))
+            kills.kill_one()
+    finally:
+        kills.end()
+
+
+def verbs_of(experiment, root, store, stop, trial=100):
+    """Player, cleaner and monitor, ten times as fast as time and not without faults."""
+    return {
         "player": lambda: begin(
             play,
             experiment=experiment,
             output=root / "frames",
             rate=10.0,
-            duration=STOP - START,
+            duration=stop - START,
             faults=0.05,
             seed=2,
         ),
@@ -171,52 +256,31 @@ def test_killed_at_random_nothing_is_lost_doubled_or_shifted(deployment, experim
             store=store,
             output=root,
             patience=0.3,
-            until=STOP - 3,
+            until=stop - 3,
         ),
         "monitor": lambda: begin(
             monitor,
             store=store,
             output=root,
             cold_storage=root / "cold",
+            trial=trial,
             carousel=1000,
             storage_length=16,
             period=0.1,
         ),
     }
-    running = {name: verb() for name, verb in verbs.items()}
-    kills = 0
-    deadline = time.monotonic() + 120
-    swapped = False
-    try:
-        while running["cleaner"].is_alive() or running["cleaner"].exitcode != 0:
-            assert time.monotonic() < deadline, "no progress"
-            folder = root / "cleaned"
-            written = len(list_frames(folder)) if folder.is_dir() else 0
-            aim = written + chance.randint(1, 8)
-            pause = time.monotonic() + 4
-            while time.monotonic() < pause and running["cleaner"].is_alive():
-                if folder.is_dir() and len(list_frames(folder)) >= aim:
-                    break
-                time.sleep(0.005)
-            if written > 20 and not swapped:
-                deployment.publish(gain=0.95)
-                swapped = True
-            time.sleep(chance.uniform(0, 0.05))
-            name = chance.choice(list(verbs))
-            if running[name].is_alive():
-                os.kill(running[name].pid, signal.SIGKILL)
-                kills += 1
-            running[name].join()
-            if running[name].exitcode != 0:
-                running[name] = verbs[name]()
-    finally:
-        for process in running.values():
-            process.kill()
-            process.join()
-    assert kills >= 8
-    raw = assert_as_offline(root, experiment, store, STOP - 2)
+
+
+def assert_nothing_lost(deployment, experiment, stop):
+    """What was cleaned is all that could be, in its place, as cleaned offline.
+
+    Returns:
+        The largest difference, in units of the noise's rms.
+    """
+    root = deployment.folder
+    raw, largest = assert_as_offline(root, experiment, deployment.store, stop)
     assert len(raw) > 20
-    made = deployment.plant(START, STOP).strain.reshape(-1, 4096)
+    made = deployment.plant(START, stop).strain.reshape(-1, 4096)
     for second, values in raw.items():
         np.testing.assert_allclose(values, made[second - START], rtol=0, atol=1e-27)
     # nothing half written is left
@@ -225,6 +289,60 @@ def test_killed_at_random_nothing_is_lost_doubled_or_shifted(deployment, experim
     stored = list_frames(root / "cold") if (root / "cold").is_dir() else []
     covered = [s for name in stored for s in range(name.start, name.stop)]
     assert len(covered) == len(set(covered))
+    return largest
+
+
+def test_killed_at_random_nothing_is_lost_doubled_or_shifted(deployment, experiment):
+    deployment.publish()
+    kills = Kills(verbs_of(experiment, deployment.folder, deployment.store, STOP), 5)
+
+    def swap(written):
+        if written > 20 and len(list_versions(deployment.store)) == 1:
+            deployment.publish(gain=0.95)
+
+    kill_at_random(kills, deployment.folder / "cleaned", 120, swap)
+    assert kills.number.total() >= 8
+    assert_nothing_lost(deployment, experiment, STOP - 2)
+
+
+LONG = "AFRAME_LONG_TESTS"
+
+
+@pytest.mark.skipif(LONG not in os.environ, reason=f"takes minutes: set {LONG}=1")
+def test_ten_minutes_of_kills(deployment, experiment, trainer, capsys):
+    """Ten minutes of data with all services, versions published, trained and judged meanwhile."""
+    root, store, stop = deployment.folder, deployment.store, START + 600
+    deployment.publish()
+    verbs = verbs_of(experiment, root, store, stop, trial=16)
+    verbs["status"] = lambda: begin(status, output=root, store=store)
+
+    def train():
+        made = trainer(duration=64, cadence=150)
+        while True:
+            if made.step() is None:
+                time.sleep(0.2)
+
+    verbs["trainer"] = lambda: begin(train)
+    kills = Kills(verbs, 7)
+    # as good as the first, one that does harm, as good again; what is trained is the last of them
+    waiting = [(20, 1.0), (200, 1.3), (300, 1.0)]
+
+    def swap(written):
+        if waiting and written > waiting[0][0]:
+            deployment.publish(waiting.pop(0)[1], promote=False)
+
+    kill_at_random(kills, root / "cleaned", 600, swap)
+    largest = assert_nothing_lost(deployment, experiment, stop - 2)
+    states = [manifest.state for manifest in list_versions(store)]
+    said = [
+        f"kills: {dict(kills.number)}; seconds: {len(list_frames(root / 'cleaned'))}",
+        f"given up: {len(Drops(root / 'drops.jsonl'))}; versions: {states}",
+        f"largest difference to offline: {largest:.1e} of the noise's rms",
+    ]
+    with capsys.disabled():
+        sys.stdout.write("\n".join(["", *said, ""]))
+    assert min(kills.number[name] for name in verbs) >= 5
+    assert {"production", "rejected", "retired"} <= set(states)
 
 
 def test_one_cleaner_for_a_folder(deployment, experiment):
@@ -255,6 +373,7 @@ def wait_for(condition, seconds=20.0):
 SUPERVISE = """
 import sys
 from pathlib import Path
+from deepclean.live import turn
 from deepclean.live.supervisor import Service, Supervisor
 
 folder = Path(sys.argv[1])
@@ -323,6 +442,34 @@ def test_a_service_that_fails_is_begun_again_after_longer_and_longer(tmp_path):
     assert "work" in {p.stem for p in (tmp_path / "logs").iterdir()}
 
 
+def test_the_next_goes_on_when_one_is_killed(tmp_path, monkeypatch):
+    at_work = tmp_path / "at_work"
+
+    def work() -> None:
+        """Say who is at work."""
+        with at_work.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        time.sleep(60)
+
+    monkeypatch.setattr(turn, "VERBS", {"work": work})
+    monkeypatch.setattr(sys, "argv", ["turn", str(tmp_path / "lock"), "work"])
+    processes = [FORK.Process(target=turn.main) for _ in range(3)]
+    for process in processes:
+        process.start()
+    try:
+        for number in (1, 2, 3):
+            wait_for(lambda n=number: len(pids(at_work)) == n)
+            # the others wait
+            time.sleep(0.2)
+            assert len(pids(at_work)) == number
+            os.kill(pids(at_work)[-1], signal.SIGKILL)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    assert set(pids(at_work)) == {process.pid for process in processes}
+
+
 FAKE_TRAINING = """
 import json, os, shutil, sys, time
 from pathlib import Path
@@ -347,6 +494,18 @@ shutil.copy(folder / "network.pt", run / "model.pt")
 """
 
 
+def run_forked(words):
+    """The command line, without the time that its imports take."""
+
+    def run():
+        command_line("deepclean", VERBS, list(words))
+
+    process = FORK.Process(target=run)
+    process.start()
+    process.join()
+    return process.exitcode
+
+
 @pytest.fixture
 def trainer(deployment, experiment):
     """Make a trainer, as a process begun anew would, whose training is a small stand-in."""
@@ -356,17 +515,17 @@ def trainer(deployment, experiment):
     network.save(str(deployment.folder / "network.pt"))
     (experiment / "train.yaml").write_text("model: {init_args: {learning_rate: 0.01}}\n")
 
-    def make():
-        return Trainer(
+    def make(duration=8, cadence=4):
+        trainings = Trainings(
             experiment,
             deployment.folder / "frames",
             deployment.store,
             deployment.folder / "trainings",
             experiment / "train.yaml",
-            [sys.executable, str(script)],
-            duration=8,
-            cadence=4,
+            duration,
+            cadence,
         )
+        return Trainer(trainings, [sys.executable, str(script)], run_forked)
 
     return make
 
@@ -432,7 +591,7 @@ def test_a_trainer_that_is_killed_goes_on(deployment, trainer):
 def test_a_training_that_fails_is_not_tried_again(deployment, trainer):
     deployment.write(0, 12)
     made = trainer()
-    made.command = ["false"]
+    made.train = ["false"]
     assert made.step() is None
     assert trainer().step() is None
     deployment.write(12, 16)

@@ -63,6 +63,7 @@ def test_what_is_shown(installation):
     assert ratios[at[40]] is None
     assert ratios[at[50]] == pytest.approx(0.55)
     assert [found["gate"][at[i]] for i in (8, 20, 50)] == ["closed", "dropped", "open"]
+    assert (found["production"][0], found["canary"][0]) == (1, 2)
     assert [v["state"] for v in found["versions"]] == ["production", "canary"]
     assert found["num_drops"] == 3
     assert found["drops"][0] == {"second": START + 31, "kind": "strain", "reason": "cut"}
@@ -120,11 +121,14 @@ def test_page_in_a_browser(served, tmp_path):
     assert not re.findall(r".*CONSOLE.*", done.stderr)
     assert f"cleaned to GPS {START + 60}; production: version 1, on trial: 2" in page
     plots = dict(re.findall(r'<svg id="(\w+)".*?>(.*?)</svg>', page, re.S))
-    assert set(plots) == {"ratio", "outside", "latency", "compute", "gate"}
+    assert set(plots) == {"ratio", "outside", "latency", "compute", "used", "gate"}
     # lines are broken where nothing was measured and where seconds are missing
     lines = re.findall(r'<path d="([^"]*)"', plots["ratio"])
     assert [line.count("M") for line in lines] == [3, 2]
     assert [len(re.findall("[ML]", line)) for line in lines] == [50, 58]
+    production, canary = re.findall(r'<path d="M[^,]*,([\d.]+)', plots["used"])
+    # higher up for a higher number
+    assert float(canary) < float(production)
     for name, number in (("closed", 2), ("dropped", 1), ("open", 55)):
         assert plots["gate"].count(f'class="{name}"') == number
     # what others wrote stays text

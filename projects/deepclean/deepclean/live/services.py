@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ class Layout:
         return self.root / "trainings"
 
     @property
+    def turn(self) -> Path:
+        """Lock of the cleaner that works; another one waits for it."""
+        return self.root / ".turn"
+
+    @property
     def cold(self) -> Path:
         """Long stretches of what was cleaned."""
         return self.root / "cold"
@@ -43,10 +49,24 @@ class Layout:
         return self.root / "status.url"
 
 
-def verb(name: str, **options: object) -> list[str]:
-    """Command line of a verb; options that are None are left out."""
-    words = [sys.executable, "-P", "-m", "deepclean", name]
+def verb(name: str, turn: Path | None = None, **options: object) -> list[str]:
+    """Command line of a verb; options that are None are left out.
+
+    Args:
+        name: The verb.
+        turn: Lock of those of which one at a time works, the others waiting; none if None.
+        options: Its options.
+    """
+    module = ["deepclean"] if turn is None else ["deepclean.live.turn", str(turn)]
+    words = [sys.executable, "-P", "-m", *module, name]
     for option, value in options.items():
         if value is not None:
-            words += [f"--{option}", str(value).lower() if isinstance(value, bool) else str(value)]
+            words += [f"--{option}", _shown(value)]
     return words
+
+
+def _shown(value: object) -> str:
+    """A value as a command line takes it."""
+    if isinstance(value, float) and math.isinf(value):
+        return ".inf"
+    return str(value).lower() if isinstance(value, bool) else str(value)

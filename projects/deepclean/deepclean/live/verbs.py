@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from pathlib import Path
 
+import yaml
 from cleaning import load_cleaning_experiment
+from ledger import staged
 
 from deepclean.live.services import Layout, verb
 from deepclean.live.supervisor import Service, Supervisor
@@ -14,7 +17,12 @@ from deepclean.locking import alone
 from deepclean.play import Player
 from deepclean.status import serve_status
 from deepclean.trainer import Trainer, sibling_command
+from deepclean.trainings import Trainings
+from deepclean.trainings import conclude as conclude_training
+from deepclean.trainings.stretches import NothingToDoError
 from deepclean.verbs import load_plant
+
+log = logging.getLogger("deepclean")
 
 PATIENCE = 2.0
 """How long a frame is waited for, in the time of the data [s]."""
@@ -37,7 +45,7 @@ def play(
     Args:
         experiment: Cleaning experiment, or its folder.
         output: Gets `strain/` and `witness/`.
-        rate: Seconds of data in a second; `inf` for as fast as it goes.
+        rate: Seconds of data in a second; `.inf` for as fast as it goes.
         start: First second; that of the evaluation span if None [GPS s].
         duration: How much is played; for ever if None [s].
         faults: Probability that a frame comes late, comes twice or is broken.
@@ -69,6 +77,7 @@ def trainer(
     training_duration: int | None = None,
     cadence: int | None = None,
     fine_tune_decay: float = 0.1,
+    usable: float = 0.5,
     period: float = 5.0,
     once: bool = False,
 ) -> None:
@@ -89,29 +98,114 @@ def trainer(
             training's duration if None [s].
         fine_tune_decay: Factor of the learning rate where a training goes on from an earlier
             version.
+        usable: Part of the data that must be usable.
         period: Time between two looks at the frames [s].
         once: Whether to end when a version was published.
     """
-    settings = load_cleaning_experiment(experiment)
-    duration = training_duration or settings.training.duration
-    service = Trainer(
-        Path(experiment),
-        Path(frames),
-        Path(store),
-        Path(output),
-        settings.file("train.yaml") if train_config is None else Path(train_config),
-        sibling_command() if train_command is None else shlex.split(train_command),
-        duration,
-        cadence or duration // 2,
+    trainings = _trainings(
+        experiment,
+        frames,
+        store,
+        output,
+        train_config,
+        training_duration,
+        cadence,
         fine_tune_decay,
+        usable,
     )
-    with alone(Path(output) / ".trainer", "a trainer"):
+    command = sibling_command() if train_command is None else shlex.split(train_command)
+    service = Trainer(trainings, command)
+    with alone(trainings.folder / ".trainer", "a trainer"):
         while True:
             version = service.step()
             if once and version is not None:
                 return
             if version is None:
                 time.sleep(period)
+
+
+def plan(
+    experiment: Path,
+    frames: Path,
+    store: Path,
+    output: Path,
+    result: Path,
+    train_config: Path | None = None,
+    training_duration: int | None = None,
+    cadence: int | None = None,
+    fine_tune_decay: float = 0.1,
+    usable: float = 0.5,
+) -> None:
+    """Decide on the next training, for others to run: its folder gets `plan.yaml`.
+
+    Args:
+        experiment: Cleaning experiment, or its folder.
+        frames: Folder with `strain/` and `witness/`.
+        store: Folder of all versions.
+        output: Folder for the trainings.
+        result: File that says the training's folder; none where there is nothing to do, and why.
+        train_config: See `trainer`.
+        training_duration: See `trainer`.
+        cadence: See `trainer`.
+        fine_tune_decay: See `trainer`.
+        usable: See `trainer`.
+    """
+    trainings = _trainings(
+        experiment,
+        frames,
+        store,
+        output,
+        train_config,
+        training_duration,
+        cadence,
+        fine_tune_decay,
+        usable,
+    )
+    place, reason = None, ""
+    try:
+        place = str(trainings.next())
+    except NothingToDoError as error:
+        reason = str(error)
+    with staged(Path(result)) as partial:
+        partial.write_text(yaml.safe_dump({"training": place, "reason": reason}))
+    log.info("%s", place or f"nothing to do: {reason}")
+
+
+def _trainings(
+    experiment: Path,
+    frames: Path,
+    store: Path,
+    output: Path,
+    train_config: Path | None,
+    training_duration: int | None,
+    cadence: int | None,
+    fine_tune_decay: float,
+    usable: float,
+) -> Trainings:
+    settings = load_cleaning_experiment(experiment)
+    duration = training_duration or settings.training.duration
+    return Trainings(
+        Path(experiment),
+        Path(frames),
+        Path(store),
+        Path(output),
+        settings.file("train.yaml") if train_config is None else Path(train_config),
+        duration,
+        cadence or duration // 2,
+        fine_tune_decay,
+        usable,
+    )
+
+
+def conclude(training: Path, store: Path) -> None:
+    """Publish what a planned training has made, as a canary; the last step of its plan.
+
+    Args:
+        training: The training's folder.
+        store: Folder of all versions.
+    """
+    version = conclude_training(Path(training), Path(store))
+    log.info("version %d is on trial", version)
 
 
 def status(output: Path, store: Path | None = None, port: int = 0) -> None:
@@ -140,6 +234,7 @@ def live(
     trial: int = 100,
     carousel: int = 300,
     storage_length: int = 4096,
+    standby: bool = True,
     port: int = 0,
 ) -> None:
     """Run all of it on one machine: player, cleaner, monitor, trainer, status page.
@@ -150,7 +245,7 @@ def live(
     Args:
         experiment: Cleaning experiment, or its folder.
         output: Folder of the installation.
-        rate: Seconds of data in a second; `inf` for as fast as it goes.
+        rate: Seconds of data in a second; `.inf` for as fast as it goes.
         duration: Data after which all ends; never if None [s].
         store: Folder of all versions; `models` in the folder if None.
         faults: Probability that a frame comes late, comes twice or is broken.
@@ -161,6 +256,7 @@ def live(
         trial: Time that a canary is judged over [s].
         carousel: Cleaned frames that are kept [s].
         storage_length: Length of the frames in cold storage [s].
+        standby: Whether a second cleaner waits, loaded, for the first to end.
         port: Where the status page is; any that is free if 0.
     """
     settings = load_cleaning_experiment(experiment)
@@ -170,6 +266,15 @@ def live(
     common = {"experiment": experiment, "store": models, "frames": layout.frames}
     # two seconds more are waited for than can be cleaned
     last = None if duration is None else settings.evaluation.start + duration - 3
+    cleaner = verb(
+        "online",
+        turn=layout.turn,
+        **common,
+        output=layout.root,
+        patience=max(0.2, PATIENCE / rate),
+        until=last,
+    )
+    names = ("cleaner", "standby") if standby else ("cleaner",)
     services = [
         Service(
             "player",
@@ -185,17 +290,7 @@ def live(
             ),
             ends=True,
         ),
-        Service(
-            "cleaner",
-            verb(
-                "online",
-                **common,
-                output=layout.root,
-                patience=max(0.2, PATIENCE / rate),
-                until=last,
-            ),
-            ends=True,
-        ),
+        *(Service(name, cleaner, ends=True) for name in names),
         Service(
             "monitor",
             verb(

@@ -38,6 +38,8 @@ def summarise(root: Path, store: Path) -> dict[str, Any]:
         "latency": [_plain(record.latency) for record in records],
         "compute": [_plain(record.compute) for record in records],
         "gate": [_gate(record) for record in records],
+        "production": [record.production or None for record in records],
+        "canary": [record.canary or None for record in records],
         "roles": read_roles(store).model_dump(),
         "versions": [
             {
