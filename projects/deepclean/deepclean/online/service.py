@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from cleaning import Choice, Cleaned, Cleaner, Model, Problem, Recording
@@ -18,6 +18,9 @@ from deepclean.online.source import FrameSource
 from deepclean.served import MemorySource, Source
 
 log = logging.getLogger("deepclean")
+
+KEPT = 8
+"""Versions in memory: more than can have a role within the seconds that play a part in one."""
 
 
 @dataclass
@@ -36,7 +39,8 @@ class Versions:
     _load: Callable[[int], Model] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._load = cache(lambda version: self.runs_on.load(self.store, version))
+        keep = lru_cache(KEPT)
+        self._load = keep(lambda version: self.runs_on.load(self.store, version))
 
     def get(self, version: int) -> Model | None:
         """A model; None for version 0.
