@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cleaning import Choice, Cleaner, Model, Recording, load_cleaning_experiment
+from cleaning import Choice, Cleaner, Model, Predictor, Recording, load_cleaning_experiment
 from deepclean.frames import FrameFolder, GuardedReader, list_frames
-from deepclean.models import list_versions, load_version
+from deepclean.models import list_versions, load_version, read_manifest
+from deepclean.models.versions import load_network, version_folder
 from deepclean.offline import clean_frames, constant, write_cleaned
 from deepclean.online.output import Output
 from deepclean.online.telemetry import Telemetry
@@ -44,7 +45,7 @@ def main() -> None:
     model = load_version(arguments.store, version)
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     frame_by_frame(arguments.experiment, model, arguments.seconds)
-    window_by_window(model)
+    window_by_window(arguments.store, model)
     with tempfile.TemporaryDirectory() as folder:
         offline(arguments.experiment, model, arguments.seconds, Path(folder))
         if arguments.live_seconds:
@@ -101,18 +102,24 @@ def of_the_core(work: Callable[[], object]) -> float:
     return min(times)
 
 
-def window_by_window(model: Model) -> None:
-    """The networks alone: one pass, and windows of a second that are shifted by a sample."""
-    for layer in model.estimator.layers:
+def window_by_window(store: Path, model: Model) -> None:
+    """The networks alone: one pass as the cleaner does it, and windows of a second.
+
+    The windows are shifted by a sample, and computed in single precision, as such schemes are.
+    """
+    folder = version_folder(store, model.version)
+    files = [folder / name for name in read_manifest(folder).networks]
+    for layer, file in zip(model.estimator.layers, files, strict=True):
         rate, predictor = layer.layer.sample_rate, layer.predictor
-        network = predictor.network
         channels = len(layer.channels)
         step = max(1, rate // WINDOWS)
-        stretch = torch.randn(1, channels, rate + predictor.past_size + predictor.future_size)
+        size = rate + predictor.past_size + predictor.future_size
+        stretch = np.random.default_rng(0).standard_normal((channels, size))
         long = torch.randn(channels, 2 * rate)
+        network = load_network(file)
 
-        def once(stretch: torch.Tensor = stretch, network=network) -> None:
-            network(stretch)
+        def once(stretch: np.ndarray = stretch, predictor: Predictor = predictor) -> None:
+            predictor.predict(stretch, 0)
 
         def windows(long=long, network=network, rate=rate, step=step) -> None:
             found = long.unfold(1, rate, step)[:, :WINDOWS].transpose(0, 1)
