@@ -200,7 +200,9 @@ def _pipeline(folder: Path) -> str:
     text = (folder / "experiment.yaml").read_text()
     given = f"--experiment {shlex.quote(str(folder))}"
     if _is_cleaning(text):
-        frames = "" if yaml.safe_load(text).get("simulation") else " --frames FOLDER"
+        content = yaml.safe_load(text)
+        makes = content.get("simulation") or content.get("fetch")
+        frames = "" if makes else " --frames FOLDER"
         return f"aframe.pipelines.deepclean.DeepClean {given}{frames}"
     strain = load_experiment(folder).strain
     wants_folder = strain.source == "import" or (

@@ -160,6 +160,10 @@ def test_a_cleaning_experiment(tmp_path, site, capsys):
     (folder / "experiment.yaml").write_text(text)
     assert main(["init", str(tmp_path / "again"), "--from", str(folder), "--site", site]) == 0
     assert capsys.readouterr().out.rstrip().endswith(f"{tmp_path / 'again'} --frames FOLDER")
+    fetched = text + "fetch: {strain: H1_HOFT_C00, witness: H1_R}\n"
+    (folder / "experiment.yaml").write_text(fetched)
+    assert main(["init", str(tmp_path / "far"), "--from", str(folder), "--site", site]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"--experiment {tmp_path / 'far'}")
     (folder / "60Hz-H1.yaml").unlink()
     with pytest.raises(ValueError, match=r"names 60Hz-H1\.yaml, and there is no .*mine/60Hz"):
         write_folder(tmp_path / "third", str(folder), site)
