@@ -29,7 +29,7 @@ def odd_reader(tmp_path, code):
     script.write_text(
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from deepclean.frames.served import main\n"
+        "from deepclean.frames.process import main\n"
         f"mark = Path({str(mark)!r})\n"
         "if not mark.exists():\n"
         "    mark.touch()\n"
@@ -109,13 +109,13 @@ def test_what_a_library_prints_is_no_answer(tmp_path, frame, capfd):
     script = tmp_path / "printing.py"
     script.write_text(
         "import os\n"
-        "from deepclean.frames import served\n"
-        "read_frame = served.read_frame\n"
+        "from deepclean.frames import process\n"
+        "read_frame = process.read_frame\n"
         "def printing(*arguments):\n"
         "    os.write(1, b'XLAL Error\\n')\n"
         "    return read_frame(*arguments)\n"
-        "served.read_frame = printing\n"
-        "served.main()\n"
+        "process.read_frame = printing\n"
+        "process.main()\n"
     )
     with GuardedReader(command=[sys.executable, str(script)]) as reader:
         for _ in range(3):

@@ -15,7 +15,7 @@ from typing import Self
 
 from deepclean.frames.channels import FrameChannel, FrameError
 
-COMMAND = (sys.executable, "-P", "-m", "deepclean.frames.served")
+COMMAND = (sys.executable, "-P", "-m", "deepclean.frames.process")
 SIZE = struct.Struct("<Q")
 """Length of an answer, which goes ahead of it."""
 START_TIMEOUT = 60.0
