@@ -5,7 +5,6 @@ in which environment, or as which job, each of its steps runs.
 """
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +12,7 @@ from typing import Any, ClassVar
 import luigi
 import yaml
 from runtime import ExperimentError
+from runtime.locking import held
 
 from aframe.analysis import find_experiment
 from aframe.base import AframeTask, StageTask, options
@@ -198,13 +198,10 @@ def sole_trainer(folder: Path) -> Iterator[None]:
     Raises:
         ExperimentError: Another process does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     # the file that the verb locks
-    with (folder / ".trainer").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with held(folder / ".trainer") as mine:
+        if not mine:
             raise ExperimentError(
                 f"a trainer is already at work in {folder}: end it, or let it do its work"
-            ) from None
+            )
         yield

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+
+from runtime.locking import held
 
 
 @contextlib.contextmanager
@@ -21,12 +22,9 @@ def alone(path: Path, what: str) -> Iterator[None]:
     Raises:
         ValueError: Another process does it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with held(path) as mine:
+        if not mine:
             raise ValueError(
                 f"{what} is already running in {path.parent}: end it, or give another --output"
-            ) from None
+            )
         yield
