@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.locking import held
 with held(Path(sys.argv[1])) as mine:
     print(mine, flush=True)
-    time.sleep(600)
+    time.sleep(10)
 """
 
 
